@@ -1,0 +1,25 @@
+//! `fleet` runs the same application for many clients, each on a server of its own.
+//!
+//! Data flows one way: `clients.toml` + stack + secrets -> [`registry`] -> [`stack`] -> [`facts`]
+//! -> [`plan`] -> [`engine`] -> [`event`] -> [`ui`]. The rooms up to `event` are pure: no files,
+//! no clock, no sockets, so that they are tested as values. `tests/laws.rs` keeps it that way.
+
+pub mod diagnostic;
+pub mod registry;
+pub mod secret;
+pub mod shell;
+pub mod stack;
+pub mod toml_reader;
+
+pub mod event;
+pub mod facts;
+pub mod ops;
+pub mod plan;
+
+pub mod engine;
+pub mod keys;
+pub mod ssh;
+pub mod vault;
+
+pub mod cli;
+pub mod ui;

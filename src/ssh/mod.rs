@@ -1,0 +1,114 @@
+//! A host, reached: one connection, many commands.
+//!
+//! [`Session`] is what the engine knows. The native transport (russh) is the default; the scripted
+//! one serves tests of our own logic. Nothing here decides what to say to a host: that is `ops`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::shell::Cmd;
+
+/// How a remote command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Code(u32),
+    /// Name without `SIG`, as RFC 4254 section 6.10 sends it.
+    Signal(String),
+}
+
+impl Exit {
+    #[must_use]
+    pub fn success(&self) -> bool {
+        *self == Exit::Code(0)
+    }
+}
+
+/// Which stream a chunk of output came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// All that a finished command said. Raw bytes from an untrusted host: clean before showing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    pub exit: Exit,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+/// Receives output while a command runs. Chunks are not lines.
+pub type Sink<'a> = &'a mut (dyn FnMut(Stream, &[u8]) + Send);
+
+/// A folder of this machine to be made equal to a folder of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rsync {
+    pub source: PathBuf,
+    /// Absolute folder on the host; created with its parents by the caller.
+    pub destination: String,
+    /// Patterns as `rsync --exclude` takes them.
+    pub exclude: Vec<String>,
+    /// Absolute folder on the host whose equal files are hard-linked instead of sent.
+    pub link_dest: Option<String>,
+    pub timeout: Duration,
+}
+
+/// What one transfer did, from rsync's own `--stats`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transfer {
+    pub files_sent: u64,
+    pub bytes_sent: u64,
+}
+
+/// Everything needed to reach one client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Client name, for messages.
+    pub name: String,
+    /// Address or host name as the registry has it.
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    /// Private key file of the fleet.
+    pub key: PathBuf,
+    /// `known_hosts` of the fleet directory, in OpenSSH's format.
+    pub known_hosts: PathBuf,
+    /// `user@host:port` of a jump host.
+    pub jump: Option<String>,
+    /// Longest time for TCP connect, handshake and login together.
+    pub connect_timeout: Duration,
+}
+
+/// One authenticated connection.
+#[async_trait]
+pub trait Session: Send + Sync {
+    /// Runs a command to its end, output collected; `sink` sees it as it arrives. Output beyond
+    /// 16 MiB a stream is dropped from the collection but still reaches the sink.
+    async fn exec(&self, cmd: &Cmd, sink: Option<Sink<'_>>) -> Result<Output, SessionError>;
+
+    /// Makes a folder of the host equal to a local one, over this same connection.
+    async fn rsync(&self, what: &Rsync, sink: Option<Sink<'_>>) -> Result<Transfer, SessionError>;
+
+    /// Fingerprint (`SHA256:...`) of the host key, and whether it was recorded just now.
+    fn host_key(&self) -> (String, bool);
+
+    /// Says goodbye; dropping without it only cuts the connection.
+    async fn close(&self);
+}
+
+/// Why a command of an open session has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The time limit passed here; what the host did is unknown.
+    #[error("no answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
+    /// The connection went away; what the host did is unknown.
+    #[error("connection lost: {0}")]
+    Lost(String),
+    /// It could not be started at all; nothing was done.
+    #[error("{0}")]
+    Refused(String),
+}
