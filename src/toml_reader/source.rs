@@ -109,7 +109,7 @@ mod tests {
         let source = Source::new("a = { dsn = \"key\", rate = 7 }");
         let at = source.text.find('7').unwrap();
         let secret = source.text.find("\"key").unwrap();
-        let snippet = source.snippet(&(at..at + 1), &[secret..secret + 5]);
+        let snippet = source.snippet(&(at..at + 1), std::slice::from_ref(&(secret..secret + 5)));
         assert_eq!(snippet.text, "a = { dsn = *****, rate = 7 }");
         assert_eq!((snippet.start, snippet.width), (at, 1));
     }
