@@ -7,9 +7,14 @@ use std::fmt;
 
 use zeroize::Zeroize;
 
+pub mod clean;
+mod forms;
 pub mod generator;
+pub mod redactor;
 
+pub use clean::{clean, clean_bytes};
 pub use generator::{Generator, GeneratorError, generate};
+pub use redactor::{ChunkRedactor, Redactor};
 
 /// What stands where a value would.
 const MASK: &str = "[secret]";
