@@ -60,7 +60,7 @@ pub fn prune(layout: &Layout, keep: usize, current: &str, previous: Option<&str>
     let script = format!(
         r#"set -eu
 cd {base}
-ls -1r releases | grep -vxF -e {current} -e {previous} | tail -n +{beyond} | while IFS= read -r old; do
+ls -1t releases | grep -vxF -e {current} -e {previous} | tail -n +{beyond} | while IFS= read -r old; do
     rm -rf -- "releases/$old"
 done
 cat releases/*/{images} 2>/dev/null | sort -u >.images-kept

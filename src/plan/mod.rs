@@ -11,7 +11,9 @@ mod system;
 #[cfg(test)]
 mod tests;
 
-pub use desired::{Build, Desired, DesiredRelease, DockerSource, Repository, RepositoryKey, SourcePush, Swap};
+pub use desired::{
+    Build, Desired, DesiredRelease, DockerSource, Repository, RepositoryKey, SourcePush, Swap,
+};
 
 use crate::facts::Facts;
 use crate::ops::probe::{Question, probe};

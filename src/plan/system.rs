@@ -4,22 +4,12 @@ use super::{Change, Desired, DockerSource, Refusal, RepositoryKey, Step, Swap};
 use crate::facts::Facts;
 use crate::ops::files::{NewFile, make_dirs, put};
 use crate::ops::{apt, certbot, host};
-use crate::shell::Cmd;
 
 /// Compose older than this lacks what stacks use (`--wait`, `include`, health of `depends_on`).
 const MIN_COMPOSE: (u32, u32) = (2, 20);
 
-const BASE_PACKAGES: [&str; 9] = [
-    "ca-certificates",
-    "cron",
-    "curl",
-    "gzip",
-    "nftables",
-    "openssl",
-    "rsync",
-    "tar",
-    "unattended-upgrades",
-];
+const BASE_PACKAGES: [&str; 9] =
+    ["ca-certificates", "cron", "curl", "gzip", "nftables", "openssl", "rsync", "tar", "unattended-upgrades"];
 const REPOSITORY_PACKAGES: [&str; 5] =
     ["docker-ce", "docker-ce-cli", "containerd.io", "docker-buildx-plugin", "docker-compose-plugin"];
 const REPOSITORY_KEY: &str = "/etc/apt/keyrings/docker.asc";
@@ -60,9 +50,14 @@ pub(super) fn probed_units(desired: &Desired) -> Vec<String> {
 
 pub(super) fn dirs(desired: &Desired) -> Vec<(String, String)> {
     let mut dirs = vec![(desired.layout.base(), "0755".to_owned())];
-    for (name, mode) in
-        [("releases", "0750"), ("files", "0755"), ("tls", "0700"), ("acme", "0755"), ("backups", "0700"), ("bin", "0755")]
-    {
+    for (name, mode) in [
+        ("releases", "0750"),
+        ("files", "0755"),
+        ("tls", "0700"),
+        ("acme", "0755"),
+        ("backups", "0700"),
+        ("bin", "0755"),
+    ] {
         dirs.push((desired.layout.at(name), mode.to_owned()));
     }
     dirs
@@ -107,7 +102,7 @@ fn packages(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
                 .hint("look at the lines above; `apt-get update` on the host shows what its mirrors answer"),
         );
     }
-    put_changed("enable security upgrades", vec![host::unattended_upgrades()], facts, None, steps);
+    put_changed("enable security upgrades", vec![host::unattended_upgrades()], facts, steps);
 }
 
 fn docker(desired: &Desired, facts: &Facts, system: System, steps: &mut Vec<Step>) -> Result<(), Refusal> {
@@ -120,7 +115,8 @@ fn docker(desired: &Desired, facts: &Facts, system: System, steps: &mut Vec<Step
             DockerSource::Distribution if own.is_empty() => {
                 return Err(Refusal {
                     message: format!("the Compose that {id} {version} packages is older than 2.20"),
-                    hint: "set `docker = { source = \"docker\" }` under [fleet], or leave it at \"auto\"".into(),
+                    hint: "set `docker = { source = \"docker\" }` under [fleet], or leave it at \"auto\""
+                        .into(),
                 });
             }
             DockerSource::Distribution => false,
@@ -130,9 +126,11 @@ fn docker(desired: &Desired, facts: &Facts, system: System, steps: &mut Vec<Step
         }
         let wanted: &[&str] = if repository { &REPOSITORY_PACKAGES } else { own };
         let missing = missing(wanted, facts);
-        let names = if missing.is_empty() { wanted.iter().map(|s| (*s).to_owned()).collect() } else { missing };
+        let names =
+            if missing.is_empty() { wanted.iter().map(|s| (*s).to_owned()).collect() } else { missing };
         steps.push(
-            Step::run("install Docker and Compose", Change::Create, apt::install(&names)).detail(names.join(" ")),
+            Step::run("install Docker and Compose", Change::Create, apt::install(&names))
+                .detail(names.join(" ")),
         );
     }
     let settings = host::daemon_json(&desired.registry_mirrors);
@@ -172,7 +170,9 @@ fn add_repository(desired: &Desired, facts: &Facts, id: &str, steps: &mut Vec<St
             apt::add_repository(&url, codename, REPOSITORY_KEY, key_url.as_deref()),
         )
         .detail(format!("{url} {codename} stable"))
-        .hint("the host must reach this address; set `docker = { repository, key }` under [fleet] for a mirror"),
+        .hint(
+            "the host must reach this address; set `docker = { repository, key }` under [fleet] for a mirror",
+        ),
     );
 }
 
@@ -205,8 +205,12 @@ fn user(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
     let Some(name) = &desired.deploy_user else { return };
     if facts.value("deploy_user") != Some(name) || facts.value("deploy_key") != Some("yes") {
         steps.push(
-            Step::run(format!("create deploy user {name}"), Change::Create, host::deploy_user(name, &desired.public_key))
-                .detail("the fleet's key, no password, sudo"),
+            Step::run(
+                format!("create deploy user {name}"),
+                Change::Create,
+                host::deploy_user(name, &desired.public_key),
+            )
+            .detail("the fleet's key, no password, sudo"),
         );
     }
 }
@@ -248,7 +252,7 @@ fn schedules(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
         files.extend(tls.files());
     }
     let dropin = files.iter().any(|file| file.path == certbot::RENEW_DROPIN && differs(file, facts));
-    put_changed("write schedules and scripts", files, facts, None, steps);
+    put_changed("write schedules and scripts", files, facts, steps);
     let mut units = vec![desired.schedule.unit_name(), "cron.service".into()];
     if desired.tls.is_some() {
         units.push("certbot.timer".into());
@@ -265,7 +269,8 @@ fn schedules(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
     if dropin || !off.is_empty() {
         let list = off.join(" ");
         steps.push(
-            Step::run("enable start at boot, cron and renewal", Change::Modify, host::enable_units(&off)).detail(list),
+            Step::run("enable start at boot, cron and renewal", Change::Modify, host::enable_units(&off))
+                .detail(list),
         );
     }
 }
@@ -284,7 +289,7 @@ pub(super) fn differs(file: &NewFile, facts: &Facts) -> bool {
         .is_none_or(|found| found.sha256 != digest || found.mode != file.mode.trim_start_matches('0'))
 }
 
-fn put_changed(title: &str, files: Vec<NewFile>, facts: &Facts, then: Option<Cmd>, steps: &mut Vec<Step>) {
+fn put_changed(title: &str, files: Vec<NewFile>, facts: &Facts, steps: &mut Vec<Step>) {
     let changed: Vec<NewFile> = files.into_iter().filter(|file| differs(file, facts)).collect();
     if changed.is_empty() {
         return;
@@ -292,8 +297,5 @@ fn put_changed(title: &str, files: Vec<NewFile>, facts: &Facts, then: Option<Cmd
     let known = changed.iter().any(|file| facts.files.contains_key(&file.path));
     let change = if known { Change::Modify } else { Change::Create };
     let names = changed.iter().map(|file| file.path.clone());
-    steps.push(Step::run(title, change.clone(), put(&changed)).details(names));
-    if let Some(cmd) = then {
-        steps.push(Step::run(title, change, cmd));
-    }
+    steps.push(Step::run(title, change, put(&changed)).details(names));
 }
