@@ -9,6 +9,7 @@ pub mod registry;
 pub mod secret;
 pub mod shell;
 pub mod stack;
+pub mod status;
 pub mod toml_reader;
 
 pub mod event;
@@ -18,6 +19,7 @@ pub mod plan;
 
 pub mod engine;
 pub mod keys;
+pub mod source;
 pub mod ssh;
 pub mod vault;
 

@@ -12,20 +12,41 @@ use crate::plan::{self, Desired, StagePlan};
 use crate::shell::Cmd;
 use crate::ssh::{Session, SessionError, Target};
 
-pub(super) async fn survey(engine: &Engine, job: Job, started: Instant) -> Result<Surveyed, Outcome> {
+pub(super) async fn ask(
+    engine: &Engine,
+    target: &Target,
+    cmd: Cmd,
+    started: Instant,
+) -> Result<Output, Outcome> {
+    let session = connect(engine, target, started).await?;
+    let cmd = adapt(cmd, target);
+    let output = session.exec(&cmd, None).await;
+    session.close().await;
+    output.map_err(|error| unreachable(lost("ask", &error)))
+}
+
+async fn connect(engine: &Engine, target: &Target, started: Instant) -> Result<Arc<dyn Session>, Outcome> {
     if engine.cancel.requested() {
         return Err(interrupted("it was connected to"));
     }
-    let session =
-        engine.connector.connect(&job.target).await.map_err(|fault| Outcome::Unreachable { fault })?;
+    let session = engine.connector.connect(target).await.map_err(|fault| Outcome::Unreachable { fault })?;
     let (host_key, recorded) = session.host_key();
     let seconds = started.elapsed().as_secs_f64();
-    engine.emitter.emit(Some(&job.target.name), EventKind::HostConnected { host_key, recorded, seconds });
-    // Nothing was touched yet: a host that goes silent here is unreachable, not unknown.
-    let facts = look(&*session, &job.target, &job.desired).await.map_err(|outcome| match outcome {
+    engine.emitter.emit(Some(&target.name), EventKind::HostConnected { host_key, recorded, seconds });
+    Ok(session)
+}
+
+/// A host that goes silent before anything was touched is unreachable, not unknown.
+fn unreachable(outcome: Outcome) -> Outcome {
+    match outcome {
         Outcome::Unknown { fault } => Outcome::Unreachable { fault },
         other => other,
-    })?;
+    }
+}
+
+pub(super) async fn survey(engine: &Engine, job: Job, started: Instant) -> Result<Surveyed, Outcome> {
+    let session = connect(engine, &job.target, started).await?;
+    let facts = look(&*session, &job.target, &job.desired).await.map_err(unreachable)?;
     if job.needs_provision && facts.value("engine").is_none() {
         return Err(refused(
             "this host was never provisioned",

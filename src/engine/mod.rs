@@ -24,7 +24,8 @@ use crate::event::{EventKind, Fault, Outcome};
 use crate::facts::Facts;
 use crate::plan::{Desired, Stage, StagePlan};
 use crate::secret::Redactor;
-use crate::ssh::{Session, Target};
+use crate::shell::Cmd;
+use crate::ssh::{Output, Session, Target};
 
 /// Makes sessions; the one place where the engine meets a transport.
 #[async_trait]
@@ -70,6 +71,14 @@ pub struct Limits {
     pub parallel: usize,
     /// Longest time of one host in one run, survey and execution each.
     pub host: Option<Duration>,
+}
+
+/// What one host said to [`Engine::ask`].
+pub struct Answer {
+    pub client: String,
+    pub result: Result<Output, Outcome>,
+    /// From the first packet to the whole answer.
+    pub seconds: f64,
 }
 
 /// What the survey of all hosts came to.
@@ -125,6 +134,27 @@ impl Engine {
             Some(())
         })
         .await;
+    }
+
+    /// Says one thing to each host and brings the answers back, in the order asked. Nothing is
+    /// planned, no lease is taken: for commands that only look.
+    pub async fn ask(&self, questions: Vec<(Target, Cmd)>) -> Vec<Answer> {
+        let order: Vec<String> = questions.iter().map(|(target, _)| target.name.clone()).collect();
+        let found = self
+            .each(questions, |engine, (target, cmd)| async move {
+                let started = Instant::now();
+                let result = engine.limited(host::ask(&engine, &target, cmd, started)).await;
+                let outcome = match &result {
+                    Ok(_) => Outcome::Unchanged,
+                    Err(outcome) => outcome.clone(),
+                };
+                engine.finish(&target.name, outcome, started);
+                Some(Answer { client: target.name, result, seconds: started.elapsed().as_secs_f64() })
+            })
+            .await;
+        let mut answers: Vec<Answer> = found.into_iter().flatten().collect();
+        answers.sort_by_key(|answer| order.iter().position(|name| *name == answer.client));
+        answers
     }
 
     /// Gives hosts that will not be worked on their outcome and closes their connections.

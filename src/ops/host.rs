@@ -24,6 +24,12 @@ pub fn daemon_json(mirrors: &[String]) -> NewFile {
     });
     if !mirrors.is_empty() {
         value["registry-mirrors"] = mirrors.into();
+        // BuildKit asks a mirror over HTTPS unless told otherwise, `docker pull` does not.
+        let plain: Vec<&str> = mirrors.iter().filter_map(|url| url.strip_prefix("http://")).collect();
+        if !plain.is_empty() {
+            value["insecure-registries"] =
+                plain.iter().map(|rest| rest.trim_end_matches('/')).collect::<Vec<_>>().into();
+        }
     }
     file(DAEMON_JSON, "0644", format!("{value:#}\n"))
 }
