@@ -174,6 +174,9 @@ pub fn secret<'d, T>(kind: impl Fn(Value<'d>) -> Option<T>) -> impl Fn(Value<'d>
 
 fn one_line<'d>(value: &Value<'d>) -> Option<&'d str> {
     let DeValue::String(text) = value.item() else { return value.wrong_type("a string") };
+    if text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+        return Some(text);
+    }
     match text.chars().find(|c| !is_plain(*c)) {
         Some(c) => value.fault(control_character(c)),
         None => Some(text),

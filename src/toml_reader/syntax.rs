@@ -65,6 +65,7 @@ fn fault(error: &toml::de::Error, document: &Document<'_>, span: &Range<usize>) 
             message: message.to_owned(),
             expected: expected.filter(|what| *what != "nothing").map(|what| what.replace("literal ", "")),
             hint: None,
+            secret: false,
         },
     }
 }
