@@ -215,7 +215,8 @@ fn sentry(facts: &Facts, path: &str) -> Option<Sentry> {
     let text = |key: &str| {
         found.get(key).and_then(|value| value.as_str()).map(|text| crate::secret::clean(text).into_owned())
     };
-    let status = text("status").or_else(|| found.as_str().map(|text| crate::secret::clean(text).into_owned()))?;
+    let status =
+        text("status").or_else(|| found.as_str().map(|text| crate::secret::clean(text).into_owned()))?;
     Some(Sentry { status, environment: text("environment") })
 }
 

@@ -10,7 +10,7 @@ use crate::facts::Facts;
 use crate::ops::lease;
 use crate::plan::{self, Desired, StagePlan};
 use crate::shell::Cmd;
-use crate::ssh::{Session, SessionError, Target};
+use crate::ssh::{Output, Session, SessionError, Target};
 
 pub(super) async fn ask(
     engine: &Engine,

@@ -10,7 +10,7 @@ use crate::ops::compose;
 use crate::plan::health::{Gate, Verdict};
 use crate::plan::{Action, Step};
 use crate::shell::Cmd;
-use crate::ssh::{Exit, Session, SessionError, Stream};
+use crate::ssh::{Exit, Progressed, Session, SessionError, Stream};
 
 /// Lines kept for the report of a fault.
 const KEPT_LINES: usize = 12;
@@ -38,7 +38,9 @@ impl StepFault {
 
     fn of(step: &Step, error: &SessionError) -> Self {
         match error {
-            SessionError::Refused(message) => StepFault::failed(step, message.clone(), Vec::new()),
+            SessionError::Refused(message) | SessionError::Failed(message) => {
+                StepFault::failed(step, message.clone(), Vec::new())
+            }
             SessionError::TimedOut(_) | SessionError::Lost(_) => StepFault::unknown(step, &error.to_string()),
         }
     }
@@ -62,14 +64,14 @@ pub(super) async fn execute(
     match &step.action {
         Action::Run(cmd) => run(engine, job, session, step, cmd).await,
         Action::Rsync(what) => {
-            let mut tail = Tail::new(engine, job);
-            let result = session.rsync(what, Some(&mut |stream, bytes| tail.take(stream, bytes))).await;
-            tail.flush();
-            match result {
-                Ok(_) => Ok(()),
-                Err(SessionError::Refused(message)) => Err(StepFault::failed(step, message, tail.lines())),
-                Err(error) => Err(StepFault::of(step, &error)),
-            }
+            let mut progress = |at: Progressed| {
+                let total = (at.percent > 0).then(|| at.bytes.saturating_mul(100) / u64::from(at.percent));
+                engine
+                    .emitter
+                    .emit(Some(&job.target.name), EventKind::StepProgress { done: at.bytes, total });
+            };
+            session.rsync(what, Some(&mut progress)).await.map_err(|error| StepFault::of(step, &error))?;
+            Ok(())
         }
         Action::Await(gate) => wait(engine, job, session, step, gate).await,
     }

@@ -97,6 +97,7 @@ fn push(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
                 destination: layout.source(&wanted.id),
                 exclude: source.exclude.clone(),
                 link_dest: before,
+                sudo: true,
                 timeout: PUSH_LIMIT,
             }),
             hint: None,
