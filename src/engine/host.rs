@@ -53,6 +53,15 @@ pub(super) async fn survey(engine: &Engine, job: Job, started: Instant) -> Resul
             &format!("fleet provision {}", job.target.name),
         ));
     }
+    if job.first_secrets && facts.state.is_some() {
+        return Err(refused(
+            "this host serves with secrets that are not in this fleet directory",
+            &format!(
+                "bring back secrets/{name}.age (git, a backup or another operator's copy), or take the values off the host with `fleet secrets recover {name}`",
+                name = job.target.name
+            ),
+        ));
+    }
     let plans = job
         .stages
         .iter()
