@@ -17,6 +17,7 @@ pub mod ops;
 pub mod plan;
 
 pub mod engine;
+pub mod fs_atomic;
 pub mod keys;
 pub mod ssh;
 pub mod vault;
