@@ -18,6 +18,7 @@ pub mod ops;
 pub mod plan;
 
 pub mod engine;
+pub mod fs_atomic;
 pub mod keys;
 pub mod source;
 pub mod ssh;
