@@ -1,1 +1,3 @@
-//! Placeholder room.
+//! Carries plans out and emits what happens.
+
+pub mod journal;
