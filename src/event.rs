@@ -31,6 +31,8 @@ pub enum EventKind {
         who: String,
         clients: Vec<String>,
     },
+    /// Taken up: connecting begins.
+    HostStarted,
     /// Logged in; `recorded` when the host key was met for the first time.
     HostConnected {
         host_key: String,
@@ -196,6 +198,10 @@ pub struct Report {
     pub run: String,
     pub verb: String,
     pub hosts: Vec<HostReport>,
+    /// Message and hint of what concerns the whole run.
+    pub warnings: Vec<(String, Option<String>)>,
+    /// Of the whole run.
+    pub seconds: f64,
     pub interrupted: bool,
 }
 
@@ -217,13 +223,17 @@ impl Report {
                 self.verb.clone_from(verb);
                 self.hosts = clients.iter().map(|name| HostReport::pending(name)).collect();
             }
-            (EventKind::RunFinished { exit, .. }, _) => {
+            (EventKind::RunFinished { exit, seconds }, _) => {
+                self.seconds = *seconds;
                 self.interrupted = *exit == ExitKind::Interrupted as u8;
             }
             (kind, Some(client)) => {
                 if let Some(host) = self.hosts.iter_mut().find(|host| host.client == *client) {
                     host.fold(kind);
                 }
+            }
+            (EventKind::Warning { message, hint }, None) => {
+                self.warnings.push((message.clone(), hint.clone()));
             }
             (_, None) => {}
         }

@@ -5,6 +5,7 @@
 //! no clock, no sockets, so that they are tested as values. `tests/laws.rs` keeps it that way.
 
 pub mod diagnostic;
+pub mod hint;
 pub mod registry;
 pub mod secret;
 pub mod shell;
@@ -22,6 +23,7 @@ pub mod fs_atomic;
 pub mod keys;
 pub mod source;
 pub mod ssh;
+pub mod stack_source;
 pub mod vault;
 
 pub mod cli;

@@ -105,6 +105,6 @@ impl App {
     /// Plays a made-up run, to judge the screen by eye.
     pub fn test_progress(&self) {
         let settings = ui::Settings { json: self.global.json, verbose: self.global.verbose, look: self.stderr };
-        ui::demo(&mut *ui::renderer(&settings));
+        ui::demo(&mut *ui::renderer(&settings), 8, 1.0);
     }
 }

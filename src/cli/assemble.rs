@@ -125,30 +125,21 @@ impl<'f> Assembler<'f> {
         })?;
         let images = image_tags(&stack, source.as_deref())?;
         let version = version(source.as_deref());
+        let source_digest = source.as_ref().map(|source| source.digest(""));
         // The digest does not depend on the release's name, so a first rendering gives the name.
-        let named = |id: &str| stack::ReleaseContext::of(&stack.name, id, &version);
+        let named = |id: &str| stack::ReleaseContext::new(&stack.name, id, version.as_str());
         let render = |release: &stack::ReleaseContext| {
-            stack::render(
-                &stack,
-                &stack::RenderInput {
-                    client,
-                    fleet: self.fleet.registry.fleet.name.as_str(),
-                    env: &env,
-                    release,
-                    images: &images,
-                },
-            )
+            stack.render(&stack::RenderInput {
+                client,
+                fleet: self.fleet.registry.fleet.name.as_str(),
+                env: &env,
+                release,
+                images: &images,
+                source_digest: source_digest.as_deref(),
+            })
         };
         let draft = render(&named("draft"))?;
-        let mut hasher = Sha256::new();
-        hasher.update(&draft.digest);
-        for part in images.values().map(String::as_str).chain(source.as_ref().map(|_| "source")) {
-            hasher.update(part);
-        }
-        if let Some(source) = &source {
-            hasher.update(source.digest(""));
-        }
-        let digest = hex(&hasher.finalize());
+        let digest = draft.digest;
         let release = named(&digest[..12]);
         let rendered = render(&release)?;
         Ok(Made { stack, env, rendered, release, images, digest, first_secrets, pretended, source })

@@ -10,7 +10,7 @@ use super::exit::{ended, refused};
 use super::targets::Targets;
 use crate::event::ExitKind;
 use crate::hint::HintExt as _;
-use crate::ssh::{HostKeyPolicy, Session as _, connect, interactive};
+use crate::ssh::{HostKeyPolicy, Session as _, connect, interactive_argv};
 
 /// Open a shell on a client's host, or run one command there in a terminal
 ///
@@ -52,7 +52,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         }
     })?;
     super::running::shut_down(runtime);
-    let words = interactive::argv(&target, &args.command).map_err(|error| refused(error.what()).hint(error.remedy()))?;
+    let words = interactive_argv(&target, &args.command).map_err(|error| refused(error.what()).hint(error.remedy()))?;
     let error = std::process::Command::new(&words[0]).args(&words[1..]).exec();
     Err(error).context("ssh cannot be started").hint("install the OpenSSH client (package openssh-client)")
 }

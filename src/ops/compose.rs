@@ -14,14 +14,14 @@ pub struct Project {
     /// Compose file within the release.
     pub file: String,
     /// Environment file within the release.
-    pub dotenv: String,
+    pub dotenv: Option<String>,
 }
 
 impl Project {
     fn words(&self) -> Vec<String> {
         let dir = self.layout.release(&self.release);
-        vec![
-            "docker".into(),
+        let mut words = vec![
+            "docker".to_owned(),
             "compose".into(),
             "-p".into(),
             self.layout.stack.clone(),
@@ -29,9 +29,11 @@ impl Project {
             dir.clone(),
             "-f".into(),
             format!("{dir}/{}", self.file),
-            "--env-file".into(),
-            format!("{dir}/{}", self.dotenv),
-        ]
+        ];
+        if let Some(dotenv) = &self.dotenv {
+            words.extend(["--env-file".to_owned(), format!("{dir}/{dotenv}")]);
+        }
+        words
     }
 
     fn cmd(&self, rest: &[&str], limit: u64) -> Cmd {

@@ -12,7 +12,7 @@ mod system;
 mod tests;
 
 pub use desired::{
-    Build, Desired, DesiredRelease, DockerSource, Repository, RepositoryKey, SourcePush, Swap,
+    Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush,
 };
 
 use crate::facts::Facts;

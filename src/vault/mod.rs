@@ -19,7 +19,7 @@ use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Fault};
 use crate::fs_atomic::{self, FileLock, FsError};
 
 mod change;
@@ -87,12 +87,9 @@ impl Vault {
                 Err(problem) => problems.push(Diagnostic {
                     file: "clients.toml".to_owned(),
                     position: None,
-                    width: 1,
-                    source_line: None,
                     key: format!("fleet.recipients[{index}]"),
-                    message: problem.message.to_owned(),
-                    expected: None,
-                    hint: Some(problem.hint.to_owned()),
+                    fault: Fault::new(problem.message).hint(problem.hint),
+                    snippet: None,
                 }),
             }
         }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Fault, Snippet};
 
 /// What sort of key a recipient has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,12 +143,13 @@ pub(super) fn parse_file(text: &str, file: &str) -> Result<Vec<Recipient>, Diagn
                 Err(problem) => problems.push(Diagnostic {
                     file: file.to_owned(),
                     position: Some((index + 1, 1)),
-                    width: trimmed.chars().count(),
-                    source_line: (!problem.private).then(|| crate::secret::clean(line).into_owned()),
                     key: String::new(),
-                    message: problem.message.to_owned(),
-                    expected: None,
-                    hint: Some(problem.hint.to_owned()),
+                    fault: Fault::new(problem.message).hint(problem.hint),
+                    snippet: (!problem.private).then(|| Snippet {
+                        text: crate::secret::clean(line).into_owned(),
+                        start: 0,
+                        width: trimmed.chars().count(),
+                    }),
                 }),
             }
         }
