@@ -3,6 +3,9 @@
 //! Rule of this room: pure. A stack comes in as bytes by path, a release goes out as bytes by
 //! destination; no application is known here, only what its folder says.
 
+mod quote;
 mod schema;
+mod template;
 
+pub use quote::Unquotable;
 pub use schema::*;

@@ -252,7 +252,10 @@ pub struct SentryNames {
 
 impl SentryNames {
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        [&self.dsn, &self.environment, &self.traces_rate, &self.release].into_iter().flatten().map(String::as_str)
+        [&self.dsn, &self.environment, &self.traces_rate, &self.release]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
     }
 }
 
