@@ -18,6 +18,7 @@ pub mod plan;
 
 pub mod engine;
 pub mod keys;
+pub mod stack_source;
 pub mod ssh;
 pub mod vault;
 

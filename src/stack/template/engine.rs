@@ -4,7 +4,7 @@
 //! that are known to name no value come through; of the others it is said that and where they were.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use tera::{ErrorKind, Kwargs, State, Tera, Value};
 
@@ -35,8 +35,8 @@ pub struct Failure {
     pub message: String,
 }
 
-/// Where mounted files lie on the host, by destination.
-pub type Mounts = Arc<BTreeMap<String, String>>;
+/// Where mounted files lie on the host, by destination: those rendered so far.
+pub type Mounts = Arc<RwLock<BTreeMap<String, String>>>;
 
 /// Tera with these templates.
 ///
@@ -57,7 +57,8 @@ pub fn engine<'t>(
     filter(&mut tera, "nginx", quote::nginx);
     tera.register_function("mount", move |args: Kwargs, _: &State<'_>| -> tera::TeraResult<Value> {
         let file = args.must_get::<&str>("file")?;
-        let path = mounts.get(file).map(|path| Value::from(path.as_str()));
+        let known = mounts.read().ok();
+        let path = known.and_then(|known| known.get(file).map(|path| Value::from(path.as_str())));
         path.ok_or_else(|| ours(format!("no rendered file `{file}` to mount")))
     });
     tera.register_function("throw", |args: Kwargs, _: &State<'_>| -> tera::TeraResult<Value> {

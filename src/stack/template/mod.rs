@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 use crate::diagnostic::{Diagnostic, Fault};
 use crate::toml_reader::Source;
 
+pub use language::suggest;
 pub use value::Known;
 
 /// Templates by name, read and free of syntax errors.
@@ -120,29 +121,15 @@ impl<'s> Templates<'s> {
         found
     }
 
-    /// Tera with these templates and the mounted files known so far.
+    /// Tera with these templates.
     ///
     /// # Errors
     /// What Tera refuses.
-    pub fn engine(&self, mounts: BTreeMap<String, String>) -> Result<Tera, Diagnostic> {
+    pub fn engine(&self) -> Result<Engine<'_, 's>, Diagnostic> {
         let sources = self.sources.iter().map(|(name, source)| (*name, *source));
-        engine::engine(sources, Arc::new(mounts)).map_err(|failure| self.failed(failure))
-    }
-
-    /// One template, rendered. No error holds a value.
-    ///
-    /// # Errors
-    /// What went wrong, with its place.
-    pub fn render(
-        &self,
-        tera: &Tera,
-        name: &str,
-        context: &Context,
-    ) -> Result<Zeroizing<Vec<u8>>, Diagnostic> {
-        let mut out = Zeroizing::new(Vec::with_capacity(4096));
-        tera.render_to(name, context, &mut *out)
-            .map_err(|error| self.failed(engine::failure(&error, name)))?;
-        Ok(out)
+        let mounts = engine::Mounts::default();
+        let tera = engine::engine(sources, Arc::clone(&mounts)).map_err(|failure| self.failed(failure))?;
+        Ok(Engine { templates: self, tera, mounts })
     }
 
     fn failed(&self, failure: engine::Failure) -> Diagnostic {
@@ -173,6 +160,39 @@ impl<'s> Templates<'s> {
         tokens: &'t BTreeMap<&'t str, Vec<lexer::Token<'t>>>,
     ) -> BTreeMap<&'t str, Vec<syntax::Node<'t>>> {
         tokens.iter().map(|(name, tokens)| (*name, syntax::parse(tokens).unwrap_or_default())).collect()
+    }
+}
+
+/// Renders checked templates.
+pub struct Engine<'t, 's> {
+    templates: &'t Templates<'s>,
+    tera: Tera,
+    mounts: engine::Mounts,
+}
+
+impl Engine<'_, '_> {
+    /// One template, rendered. No error holds a value.
+    ///
+    /// # Errors
+    /// What went wrong, with its place.
+    pub fn render(&self, name: &str, context: &Context) -> Result<Zeroizing<Vec<u8>>, Diagnostic> {
+        let mut out = Zeroizing::new(Vec::with_capacity(4096));
+        let rendered = self.tera.render_to(name, context, &mut *out);
+        rendered.map_err(|error| self.templates.failed(engine::failure(&error, name)))?;
+        Ok(out)
+    }
+
+    /// Tells `mount` where a rendered file lies on the host.
+    pub fn mount(&self, destination: &str, path: &str) {
+        if let Ok(mut mounts) = self.mounts.write() {
+            mounts.insert(destination.to_owned(), path.to_owned());
+        }
+    }
+
+    pub fn forget_mounts(&self) {
+        if let Ok(mut mounts) = self.mounts.write() {
+            mounts.clear();
+        }
     }
 }
 
