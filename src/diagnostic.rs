@@ -18,11 +18,20 @@ pub struct Fault {
     pub expected: Option<String>,
     /// What to do next.
     pub hint: Option<String>,
+    /// The refused value may be a secret: no source line shows it.
+    pub secret: bool,
 }
 
 impl Fault {
     pub fn new(message: impl Into<String>) -> Self {
-        Fault { message: message.into(), expected: None, hint: None }
+        Fault { message: message.into(), expected: None, hint: None, secret: false }
+    }
+
+    /// Marks the refused value as one that may be a secret; the message must not quote it either.
+    #[must_use]
+    pub fn secret(mut self) -> Self {
+        self.secret = true;
+        self
     }
 
     #[must_use]

@@ -53,6 +53,7 @@ pub struct Document<'i> {
 }
 
 /// A fault with its place; it becomes a [`Diagnostic`] at the end, when all secrets are known.
+#[derive(PartialEq)]
 struct Finding {
     span: Option<Range<usize>>,
     key: String,
@@ -112,6 +113,8 @@ impl<'i> Document<'i> {
         let secrets = self.secrets.into_inner();
         let mut findings = self.findings.into_inner();
         findings.sort_by_key(|finding| finding.span.as_ref().map(|span| (span.start, span.end)));
+        // A value that many tables inherit is at fault once.
+        findings.dedup();
         let diagnostic = |Finding { span, key, fault }| Diagnostic {
             file: self.file.clone(),
             position: span.as_ref().map(|span: &Range<usize>| self.source.position(span.start)),

@@ -1,7 +1,9 @@
 //! Where things stand in a text: lines and columns counted in characters, and the line to show.
 //!
-//! Line starts are found once, so that ten thousand findings cost ten thousand binary searches.
+//! Line starts are found once, when the first is asked for: a file without a fault pays nothing, ten
+//! thousand findings cost ten thousand binary searches.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use crate::diagnostic::{Snippet, is_plain};
@@ -13,27 +15,32 @@ const BEFORE: usize = 50;
 
 pub(crate) struct Source<'i> {
     pub(crate) text: &'i str,
-    starts: Vec<usize>,
+    starts: OnceCell<Vec<usize>>,
 }
 
 impl<'i> Source<'i> {
     pub(crate) fn new(text: &'i str) -> Self {
-        // A byte order mark is no column.
-        let first = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        let mut starts = vec![first];
-        starts.extend(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1));
-        Source { text, starts }
+        Source { text, starts: OnceCell::new() }
+    }
+
+    fn starts(&self) -> &[usize] {
+        self.starts.get_or_init(|| {
+            // A byte order mark is no column.
+            let first = if self.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+            let ends = self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+            std::iter::once(first).chain(ends.map(|(at, _)| at + 1)).collect()
+        })
     }
 
     /// One-based line of a byte offset.
     pub(crate) fn line(&self, offset: usize) -> usize {
-        self.starts.partition_point(|start| *start <= offset).max(1)
+        self.starts().partition_point(|start| *start <= offset).max(1)
     }
 
     /// One-based line and column of a byte offset.
     pub(crate) fn position(&self, offset: usize) -> (usize, usize) {
         let line = self.line(offset);
-        let start = self.starts[line - 1];
+        let start = self.starts()[line - 1];
         (line, self.slice(start..offset).chars().count() + 1)
     }
 
@@ -43,8 +50,8 @@ impl<'i> Source<'i> {
     }
 
     fn line_span(&self, line: usize) -> Range<usize> {
-        let start = self.starts[line - 1];
-        let end = self.starts.get(line).map_or(self.text.len(), |next| next - 1);
+        let start = self.starts()[line - 1];
+        let end = self.starts().get(line).map_or(self.text.len(), |next| next - 1);
         let text = &self.text[start..end];
         start..start + text.strip_suffix('\r').unwrap_or(text).len()
     }

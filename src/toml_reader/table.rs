@@ -38,6 +38,9 @@ pub struct Place<'d> {
 impl<'d> Place<'d> {
     /// Reports a fault here. Gives `None`, so that a kind can end with it.
     pub fn fault<T>(&self, fault: Fault) -> Option<T> {
+        if let Some(span) = self.span.clone().filter(|_| fault.secret) {
+            self.document.conceal(span);
+        }
         self.document.report(self.span.clone(), self.path(), fault);
         None
     }
@@ -171,7 +174,14 @@ impl<'d> Value<'d> {
         match self.item {
             DeValue::Table(items) => {
                 let path = self.place.node();
-                Some(Table { items, place: self.label(), path, asked: Vec::with_capacity(24), found: 0 })
+                Some(Table {
+                    items,
+                    place: self.label(),
+                    path,
+                    asked: Vec::with_capacity(24),
+                    elsewhere: Vec::new(),
+                    found: 0,
+                })
             }
             _ => self.wrong_type("a table"),
         }
@@ -213,13 +223,14 @@ pub struct Table<'d> {
     place: Place<'d>,
     path: Path<'d>,
     asked: Vec<&'static str>,
+    elsewhere: Vec<(&'static [&'static str], &'static str)>,
     found: usize,
 }
 
 impl<'d> Table<'d> {
     pub(super) fn root(document: &'d Document<'d>) -> Self {
         let place = Place { document, parent: None, step: Step::Root, span: None };
-        Table { items: &document.root, place, path: None, asked: Vec::new(), found: 0 }
+        Table { items: &document.root, place, path: None, asked: Vec::new(), elsewhere: Vec::new(), found: 0 }
     }
 
     /// Where the table is named, for faults of the table as a whole.
@@ -258,7 +269,12 @@ impl<'d> Table<'d> {
     /// The value of a key, to be understood by hand; the key counts as asked for.
     pub fn take(&mut self, key: &'static str) -> Option<Value<'d>> {
         self.asked.push(key);
-        let (label, item) = self.items.get_key_value(key)?;
+        // In the few keys of a table that a person wrote, comparing is quicker than hashing.
+        let (label, item) = match self.items.len() {
+            0 => None,
+            1..=12 => self.items.iter().find(|(label, _)| label.get_ref() == key),
+            _ => self.items.get_key_value(key),
+        }?;
         self.found += 1;
         Some(self.value(label, item))
     }
@@ -267,6 +283,11 @@ impl<'d> Table<'d> {
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
         self.items.contains_key(key)
+    }
+
+    /// Says where keys belong that are often put into this table by mistake: "[fleet]".
+    pub fn elsewhere(&mut self, keys: &'static [&'static str], place: &'static str) {
+        self.elsewhere.push((keys, place));
     }
 
     /// Everything the table holds, in the order of the file, for a table whose keys are free.
@@ -311,9 +332,14 @@ impl<'d> Table<'d> {
 
     fn unknown(&self, value: &Value<'d>) {
         let fault = Fault::new("unknown key");
-        let hint = match nearest(value.key(), self.asked.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known here: {}", self.asked.join(", ")),
+        let key = value.key();
+        let near = || nearest(key, self.asked.iter().copied());
+        let hint = match self.elsewhere.iter().find(|(keys, _)| keys.contains(&key)) {
+            Some((_, place)) => format!("`{key}` belongs in {place}"),
+            None => match near() {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known here: {}", self.asked.join(", ")),
+            },
         };
         value.label().fault(fault.hint(hint)).unwrap_or_default()
     }
