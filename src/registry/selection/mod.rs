@@ -186,3 +186,6 @@ impl Registry {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
