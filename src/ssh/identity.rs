@@ -47,7 +47,7 @@ impl Identity {
 /// asked: for the public half beside it (`path.pub`) if there is one, else for whatever it holds.
 pub async fn load(path: &Path, socket: Option<&Path>) -> Result<Identity, ConnectError> {
     match read(path)? {
-        Found::Key(key) => Ok(Identity::File(Arc::new(key))),
+        Found::Key(key) => Ok(Identity::File(key)),
         Found::Locked(public) => match agent(socket, public.as_ref()).await {
             Ok(held) => Ok(Identity::Agent(held)),
             Err(_) => Err(ConnectError::KeyPassphrase { path: path.to_path_buf() }),
@@ -60,7 +60,7 @@ pub async fn load(path: &Path, socket: Option<&Path>) -> Result<Identity, Connec
 }
 
 enum Found {
-    Key(PrivateKey),
+    Key(Arc<PrivateKey>),
     /// It has a passphrase; its public half if that can be told.
     Locked(Option<PublicKey>),
     Nothing,
@@ -92,24 +92,28 @@ fn read(path: &Path) -> Result<Found, ConnectError> {
         return Ok(if key.is_encrypted() {
             Found::Locked(Some(key.public_key().clone()))
         } else {
-            Found::Key(key)
+            Found::Key(Arc::new(key))
         });
     }
     if text.contains("ENCRYPTED") {
         return Ok(Found::Locked(beside(path)));
     }
     match decode_secret_key(text, None) {
-        Ok(key) => Ok(Found::Key(key)),
+        Ok(key) => Ok(Found::Key(Arc::new(key))),
         Err(russh::keys::Error::KeyIsEncrypted) => Ok(Found::Locked(beside(path))),
         Err(error) => Err(invalid(clean::line(&error.to_string()).to_lowercase())),
     }
 }
 
-/// The public half in `path.pub`.
-fn beside(path: &Path) -> Option<PublicKey> {
+/// Where the public half is by custom: `path.pub`.
+pub(super) fn public_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".pub");
-    let text = std::fs::read_to_string(PathBuf::from(name)).ok()?;
+    name.into()
+}
+
+fn beside(path: &Path) -> Option<PublicKey> {
+    let text = std::fs::read_to_string(public_path(path)).ok()?;
     PublicKey::from_openssh(text.trim()).ok()
 }
 

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use super::identity::public_path;
 use super::{ConnectError, Target, jump};
 use crate::shell;
 
@@ -37,7 +38,7 @@ fn options(target: &Target, terminal: &str) -> Vec<String> {
     let mut set = |option: String| words.extend(["-o".to_owned(), option]);
     set(format!("IdentityFile={}", file(&target.key)));
     // Other keys of an agent are only for a fleet whose key is nowhere in a file.
-    let filed = target.key.exists() || target.key.with_added_extension("pub").exists();
+    let filed = target.key.exists() || public_path(&target.key).exists();
     set(format!("IdentitiesOnly={}", if filed { "yes" } else { "no" }));
     if let Some(agent) = &target.agent {
         set(format!("IdentityAgent={}", file(agent)));

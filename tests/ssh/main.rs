@@ -1,7 +1,12 @@
 //! The native transport against a real sshd: what [`fleet::ssh::Session`] promises.
 
-#[path = "support/sshd.rs"]
+#[path = "../support/proxy.rs"]
+mod proxy;
+#[path = "../support/sshd.rs"]
 mod sshd;
+
+mod push;
+mod reach;
 
 use std::time::{Duration, Instant};
 
