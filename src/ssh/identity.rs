@@ -4,11 +4,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::{HashAlg, PrivateKey, PublicKey, decode_secret_key};
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use super::clean;
 use super::error::{Agent, ConnectError};
@@ -16,6 +18,9 @@ use super::host_keys::reason;
 
 /// Most keys of an agent that are offered: sshd hangs up after six refusals (MaxAuthTries).
 const MOST_OFFERS: usize = 5;
+
+/// An agent is a local program: this is for one that hangs.
+const AGENT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What we can prove who we are with.
 pub enum Identity {
@@ -119,8 +124,14 @@ fn beside(path: &Path) -> Option<PublicKey> {
 
 async fn agent(socket: Option<&Path>, wanted: Option<&PublicKey>) -> Result<Held, Agent> {
     let socket = socket.filter(|path| !path.as_os_str().is_empty()).ok_or(Agent::Absent)?;
-    let mut client = AgentClient::connect_uds(socket).await.map_err(|_| Agent::Silent)?;
-    let identities = client.request_identities().await.map_err(|_| Agent::Silent)?;
+    let ask = async {
+        let mut client = AgentClient::connect_uds(socket).await?;
+        let identities = client.request_identities().await?;
+        Ok::<_, russh::keys::Error>((client, identities))
+    };
+    let Ok(Ok((client, identities))) = timeout(AGENT_PATIENCE, ask).await else {
+        return Err(Agent::Silent);
+    };
     let keys: Vec<PublicKey> = identities
         .into_iter()
         .filter_map(|identity| match identity {

@@ -275,6 +275,17 @@ async fn another_service_on_the_port() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_with_too_many_logins_under_way() {
+    let sshd = Sshd::with("MaxStartups 1:100:1");
+    let idle = std::net::TcpStream::connect((sshd.host.as_str(), sshd.port)).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let error = fault(&sshd.target(), NEW).await;
+    assert!(matches!(error, ConnectError::NotSsh { .. }), "{error:?}");
+    assert!(error.remedy().contains("MaxStartups"), "{}", error.remedy());
+    drop(idle);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_without_an_address() {
     let (mut target, _dir) = nowhere(22, "no-such-host.invalid");
     target.connect_timeout = Duration::from_secs(30);
@@ -352,7 +363,14 @@ async fn the_system_s_ssh_agrees_with_us() {
     std::fs::copy(sshd.path("key.pub"), gate.path("authorized_keys")).unwrap();
     let jump = format!("{}@{}:{}", user(), gate.host, gate.port);
     for jump in [None, Some(jump)] {
-        let target = Target { jump, ..sshd.target() };
+        let mut target = Target { jump, ..sshd.target() };
+        // A folder that every layer would like to take for something else.
+        let odd = sshd.path("it's 100% %h odd");
+        std::fs::create_dir_all(&odd).unwrap();
+        for name in ["key", "known_hosts"] {
+            let _ = std::fs::copy(sshd.path(name), odd.join(name));
+        }
+        (target.key, target.known_hosts) = (odd.join("key"), odd.join("known_hosts"));
         connect(&target, NEW).await.unwrap().close().await;
         let words = fleet::ssh::interactive_argv(&target, &["echo".to_owned(), "a  b".to_owned()]).unwrap();
         let output = Command::new(&words[0]).args(&words[1..]).stdin(Stdio::null()).output().unwrap();
