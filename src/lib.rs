@@ -10,6 +10,7 @@ pub mod registry;
 pub mod secret;
 pub mod shell;
 pub mod stack;
+pub mod status;
 pub mod toml_reader;
 
 pub mod event;
@@ -19,6 +20,7 @@ pub mod plan;
 
 pub mod engine;
 pub mod keys;
+pub mod source;
 pub mod ssh;
 pub mod vault;
 

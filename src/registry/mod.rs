@@ -1,1 +1,134 @@
-//! Placeholder room.
+//! `clients.toml`: who the clients are, checked in full before anything is contacted.
+//!
+//! `settings` is `[fleet]`, `client` one tenant, `draft` how a tenant's table and `[defaults]` make
+//! one, `values` the types that hold only what was checked. `selection` picks clients for a
+//! command, `edit` changes the text without touching a byte that it need not, `json` shows it.
+//! This room is pure: text goes in, values or findings come out.
+
+mod client;
+mod draft;
+pub mod edit;
+mod json;
+mod selection;
+mod settings;
+pub mod values;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+
+use crate::diagnostic::{Diagnostics, Fault, shown};
+use crate::toml_reader::{Document, Place, Table, Value, table};
+use draft::{Draft, Read};
+use values::Name;
+
+pub use client::{Backup, Checks, Client, Keep, Sentry};
+pub use selection::{SelectError, Selection};
+pub use settings::{Acme, Docker, DockerSource, FleetSettings, Transport};
+
+/// A whole `clients.toml`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Registry {
+    pub fleet: FleetSettings,
+    /// In the order of the file.
+    pub clients: Vec<Client>,
+}
+
+impl Registry {
+    /// Reads and checks a registry; `file` is its name as the operator knows it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the file.
+    pub fn parse(text: &str, file: &str) -> Result<Registry, Diagnostics> {
+        Document::parse(text, file)?.read(|root| {
+            root.elsewhere(draft::KEYS, "[defaults] or a client's table, [clients.NAME]");
+            root.elsewhere(settings::KEYS, "[fleet]");
+            let fleet = root.required("fleet", table(FleetSettings::read));
+            let defaults = root.optional("defaults", table(|defaults| Some(Draft::read(defaults))));
+            let transport = fleet.as_ref().map(|fleet| fleet.transport).unwrap_or_default();
+            let clients = root.optional("clients", |clients| {
+                read_clients(clients, &defaults.unwrap_or_default(), transport)
+            });
+            Some(Registry { fleet: fleet?, clients: clients.unwrap_or_default() })
+        })
+    }
+
+    /// The client of exactly this name.
+    #[must_use]
+    pub fn client(&self, name: &str) -> Option<&Client> {
+        self.clients.iter().find(|client| client.name == *name)
+    }
+}
+
+/// `[clients]`: every table in it is a client. A bad one is reported and left out, so that the
+/// others are checked all the same.
+fn read_clients<'d>(clients: Value<'d>, base: &Draft<'d>, transport: Transport) -> Option<Vec<Client>> {
+    let mut clients = clients.into_table()?;
+    let all = clients.take_all();
+    let mut read = Vec::with_capacity(all.len());
+    for value in &all {
+        let name = client_name(value, &all);
+        let client = |client: &mut Table<'d>| {
+            // A client with a bad name has its values checked too.
+            let name = name.clone().unwrap_or_else(|| Name::known("unnamed"));
+            Draft::read(client).finish(name, base, client, transport)
+        };
+        read.extend(table(client)(value.clone()).filter(|_| name.is_some()));
+    }
+    refuse_shared(&read);
+    Some(read.into_iter().map(|read| read.client).collect())
+}
+
+fn client_name(value: &Value<'_>, all: &[Value<'_>]) -> Option<Name> {
+    let key = value.key();
+    let fault = match Name::parse(key) {
+        Ok(name) => return Some(name),
+        Err(fault) => fault,
+    };
+    let twin = all.iter().find(|other| other.key() != key && other.key().eq_ignore_ascii_case(key));
+    value.label().fault(match twin {
+        Some(twin) => {
+            let (other, line) = (shown(twin.key()), twin.label().line());
+            Fault::new(format!("differs only in capitals from {other} on line {line}"))
+                .expected("a name of its own, in lower case")
+        }
+        None => fault,
+    })
+}
+
+/// No two clients have one domain or one address: a value of one would cross to the other.
+fn refuse_shared(read: &[Read<'_>]) {
+    let mut domains = Owners::for_clients(read.len());
+    let mut hosts = Owners::for_clients(read.len());
+    for Read { client, domain, aliases, address } in read {
+        let names = std::iter::once((&client.domain, domain)).chain(client.aliases.iter().zip(aliases));
+        for (name, place) in names {
+            domains.claim(name.as_str(), client, place, || format!("the domain {name}"));
+        }
+        // Behind different jump hosts, one private address is two machines.
+        let host = (&client.address, client.port, &client.jump);
+        hosts.claim(host, client, address, || format!("the address {} port {}", client.address, client.port));
+    }
+}
+
+/// Who was first to have something, and where.
+struct Owners<'r, 'd, K>(HashMap<K, (&'r Name, &'r Place<'d>)>);
+
+impl<'r, 'd, K: Hash + Eq> Owners<'r, 'd, K> {
+    fn for_clients(count: usize) -> Self {
+        Owners(HashMap::with_capacity(count))
+    }
+
+    fn claim(&mut self, what: K, client: &'r Client, place: &'r Place<'d>, words: impl Fn() -> String) {
+        match self.0.entry(what) {
+            Entry::Vacant(free) => drop(free.insert((&client.name, place))),
+            Entry::Occupied(taken) => {
+                let (owner, first) = taken.get();
+                let owner = if *owner == &client.name { "this client" } else { owner.as_str() };
+                let fault =
+                    Fault::new(format!("{} is already that of {owner}, line {}", words(), first.line()));
+                place.fault(fault.hint("no two clients share a domain or a server")).unwrap_or_default()
+            }
+        }
+    }
+}

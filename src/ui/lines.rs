@@ -313,7 +313,7 @@ mod tests {
         }
         lines.finish(&report);
         let bad: Vec<char> = sink.text().chars().filter(|char| char.is_control() && *char != '\n').collect();
-        assert_eq!(bad, []);
+        assert!(bad.is_empty(), "{bad:?}");
         assert!(!sink.text().contains('\u{202e}'));
     }
 }

@@ -1,0 +1,81 @@
+//! One client, complete: what its table says, laid over `[defaults]`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::settings::Transport;
+use super::values::{
+    Address, CronLine, Domain, Dsn, Email, Environment, FilePath, Jump, Name, Slug, Swap, Tag, UpdateWindow,
+    User,
+};
+
+/// One tenant with a server of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Client {
+    pub name: Name,
+    pub domain: Domain,
+    /// Further names that the certificate covers.
+    pub aliases: Vec<Domain>,
+    pub address: Address,
+    pub port: u16,
+    pub user: User,
+    pub jump: Option<Jump>,
+    pub email: Option<Email>,
+    pub tags: BTreeSet<Tag>,
+    /// Another stack than the fleet's.
+    pub stack: Option<FilePath>,
+    pub sentry: Sentry,
+    pub backup: Backup,
+    /// Variables for the stack's templates; numbers and booleans as their text.
+    pub env: BTreeMap<String, String>,
+    pub checks: Checks,
+    pub update_window: Option<UpdateWindow>,
+    pub swap: Swap,
+    pub transport: Transport,
+    /// Left alone unless it is named.
+    pub disabled: bool,
+}
+
+/// Where the client's errors go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sentry {
+    pub dsn: Option<Dsn>,
+    pub environment: Environment,
+    /// Share of requests that are traced, 0 to 1.
+    pub traces_rate: f64,
+    pub project: Option<Slug>,
+    pub org: Option<Slug>,
+}
+
+/// The host's own nightly dump, and how many of the operator's backups are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backup {
+    pub schedule: CronLine,
+    pub keep: Keep,
+}
+
+/// How many backups of each kind are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    pub last: Option<u32>,
+    pub hourly: Option<u32>,
+    pub daily: Option<u32>,
+    pub weekly: Option<u32>,
+    pub monthly: Option<u32>,
+    pub yearly: Option<u32>,
+}
+
+impl Keep {
+    /// Kept where nothing is written.
+    pub const USUAL: Keep =
+        Keep { last: None, hourly: None, daily: Some(7), weekly: Some(4), monthly: Some(12), yearly: None };
+}
+
+/// Thresholds that a health check warns at; the stack's or built-in ones where none is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Checks {
+    pub disk_percent: Option<u8>,
+    pub memory_percent: Option<u8>,
+    /// Share of the certificate's lifetime that must be left, 0 to 1.
+    pub certificate_fraction: Option<f64>,
+    pub backup_age_hours: Option<u32>,
+}

@@ -1,0 +1,94 @@
+//! The registry as JSON, for `list --json` and `show --json`. The schema is versioned: fields are
+//! added freely, never renamed or removed under the same version.
+
+use serde_json::{Value, json};
+
+use super::{Client, FleetSettings, Registry};
+
+impl Client {
+    /// One client, schema `fleet.client/1`. The DSN is masked unless `reveal`.
+    #[must_use]
+    pub fn to_json(&self, reveal: bool) -> Value {
+        let dsn =
+            self.sentry.dsn.as_ref().map(|dsn| if reveal { dsn.reveal().to_owned() } else { dsn.masked() });
+        let keep = &self.backup.keep;
+        json!({
+            "schema": "fleet.client/1",
+            "name": self.name,
+            "domain": self.domain,
+            "aliases": self.aliases,
+            "address": self.address.to_string(),
+            "port": self.port,
+            "user": self.user,
+            "jump": self.jump.as_ref().map(ToString::to_string),
+            "email": self.email,
+            "tags": self.tags,
+            "stack": self.stack,
+            "sentry": {
+                "dsn": dsn,
+                "environment": self.sentry.environment,
+                "traces_rate": self.sentry.traces_rate,
+                "project": self.sentry.project,
+                "org": self.sentry.org,
+            },
+            "backup": {
+                "schedule": self.backup.schedule,
+                "keep": {
+                    "last": keep.last,
+                    "hourly": keep.hourly,
+                    "daily": keep.daily,
+                    "weekly": keep.weekly,
+                    "monthly": keep.monthly,
+                    "yearly": keep.yearly,
+                },
+            },
+            "env": self.env,
+            "checks": {
+                "disk_percent": self.checks.disk_percent,
+                "memory_percent": self.checks.memory_percent,
+                "certificate_fraction": self.checks.certificate_fraction,
+                "backup_age_hours": self.checks.backup_age_hours,
+            },
+            "update_window": self.update_window,
+            "swap": self.swap.to_string(),
+            "transport": self.transport.word(),
+            "disabled": self.disabled,
+        })
+    }
+}
+
+impl FleetSettings {
+    /// The fleet's settings, schema `fleet.settings/1`. Times are in seconds.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "schema": "fleet.settings/1",
+            "name": self.name,
+            "stack": self.stack,
+            "source": self.source,
+            "ssh_key": self.ssh_key,
+            "recipients": self.recipients,
+            "acme": { "server": self.acme.server, "ca": self.acme.ca },
+            "docker": {
+                "source": self.docker.source.word(),
+                "repository": self.docker.repository,
+                "key": self.docker.key,
+                "registry_mirrors": self.docker.registry_mirrors,
+            },
+            "parallel": self.parallel,
+            "connect_timeout": self.connect_timeout.as_secs(),
+            "step_timeout": self.step_timeout.as_secs(),
+            "transport": self.transport.word(),
+            "firewall": self.firewall,
+        })
+    }
+}
+
+impl Registry {
+    /// Everything, schema `fleet.registry/1`.
+    #[must_use]
+    pub fn to_json(&self, reveal: bool) -> Value {
+        let clients: Vec<_> = self.clients.iter().map(|client| client.to_json(reveal)).collect();
+        json!({ "schema": "fleet.registry/1", "fleet": self.fleet.to_json(), "clients": clients })
+    }
+}
