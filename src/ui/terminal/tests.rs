@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use super::super::demo;
 use super::super::style::tests::look;
-use super::super::text;
 use super::*;
 
 /// A terminal that keeps what it shows, and all that was ever written to it.
@@ -243,6 +242,36 @@ fn the_thread_draws_and_leaves_only_what_is_for_good() {
     let shows = fake.shows();
     assert_eq!(shows.lines().count(), 4, "{shows}");
     assert!(shows.lines().all(|line| line.contains("client-")), "{shows}");
+}
+
+#[test]
+fn a_pause_leaves_the_screen_to_a_question() {
+    let fake = Fake::new(80, 24);
+    let mut terminal = Terminal::new(fake.clone(), || (80, 24), look(80, 24), false);
+    let beats = demo::script(4);
+    let (start, rest) = beats.split_at(12);
+    start.iter().for_each(|beat| terminal.event(&beat.event));
+    terminal.pause();
+    assert_eq!(fake.shows(), "");
+    let written = fake.written.lock().unwrap().len();
+    rest.iter().for_each(|beat| terminal.event(&beat.event));
+    std::thread::sleep(TICK * 3);
+    assert_eq!(fake.written.lock().unwrap().len(), written, "something was drawn during the pause");
+    terminal.resume();
+    terminal.stop();
+    assert_eq!(fake.shows().lines().count(), 4);
+}
+
+#[test]
+fn what_is_said_stands_above_and_a_glance_leaves_nothing_else() {
+    let fake = Fake::new(40, 24);
+    let mut terminal = Terminal::new(fake.clone(), || (40, 24), look(40, 24), true).fleeting();
+    for beat in demo::script(4) {
+        terminal.event(&beat.event);
+    }
+    terminal.say("\nno new step is started; running steps\u{1b}[2J are finished\n");
+    terminal.finish(&Report::default());
+    assert_eq!(fake.shows(), "no new step is started; running steps\nare finished");
 }
 
 #[test]
