@@ -19,9 +19,11 @@ pub mod ops;
 pub mod plan;
 
 pub mod engine;
+pub mod fs_atomic;
 pub mod keys;
 pub mod source;
 pub mod ssh;
+pub mod stack_source;
 pub mod vault;
 
 pub mod cli;

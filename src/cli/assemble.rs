@@ -88,7 +88,8 @@ impl<'f> Assembler<'f> {
             let path = fleet.path(path);
             std::fs::read(&path).with_context(|| format!("{key}: {} cannot be read", path.display()))
         };
-        let acme_ca = settings.acme.ca.as_ref().map(|path| read("fleet.acme.ca", path.as_str())).transpose()?;
+        let acme_ca =
+            settings.acme.ca.as_ref().map(|path| read("fleet.acme.ca", path.as_str())).transpose()?;
         let docker_key = match &settings.docker.key {
             Some(path) => RepositoryKey::Content(read("fleet.docker.key", path.as_str())?),
             None => RepositoryKey::Url(DOCKER_KEY.to_owned()),
@@ -125,30 +126,21 @@ impl<'f> Assembler<'f> {
         })?;
         let images = image_tags(&stack, source.as_deref())?;
         let version = version(source.as_deref());
+        let source_digest = source.as_ref().map(|source| source.digest(""));
         // The digest does not depend on the release's name, so a first rendering gives the name.
-        let named = |id: &str| stack::ReleaseContext::of(&stack.name, id, &version);
+        let named = |id: &str| stack::ReleaseContext::new(&stack.name, id, version.as_str());
         let render = |release: &stack::ReleaseContext| {
-            stack::render(
-                &stack,
-                &stack::RenderInput {
-                    client,
-                    fleet: self.fleet.registry.fleet.name.as_str(),
-                    env: &env,
-                    release,
-                    images: &images,
-                },
-            )
+            stack.render(&stack::RenderInput {
+                client,
+                fleet: self.fleet.registry.fleet.name.as_str(),
+                env: &env,
+                release,
+                images: &images,
+                source_digest: source_digest.as_deref(),
+            })
         };
         let draft = render(&named("draft"))?;
-        let mut hasher = Sha256::new();
-        hasher.update(&draft.digest);
-        for part in images.values().map(String::as_str).chain(source.as_ref().map(|_| "source")) {
-            hasher.update(part);
-        }
-        if let Some(source) = &source {
-            hasher.update(source.digest(""));
-        }
-        let digest = hex(&hasher.finalize());
+        let digest = draft.digest;
         let release = named(&digest[..12]);
         let rendered = render(&release)?;
         Ok(Made { stack, env, rendered, release, images, digest, first_secrets, pretended, source })

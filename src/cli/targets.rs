@@ -39,7 +39,7 @@ impl Targets {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.clients.is_empty() && self.client.is_empty() && self.tag.is_empty() && !self.all
     }
 

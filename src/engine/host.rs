@@ -29,6 +29,7 @@ async fn connect(engine: &Engine, target: &Target, started: Instant) -> Result<A
     if engine.cancel.requested() {
         return Err(interrupted("it was connected to"));
     }
+    engine.emitter.emit(Some(&target.name), EventKind::HostStarted);
     let session = engine.connector.connect(target).await.map_err(|fault| Outcome::Unreachable { fault })?;
     let (host_key, recorded) = session.host_key();
     let seconds = started.elapsed().as_secs_f64();
@@ -51,6 +52,15 @@ pub(super) async fn survey(engine: &Engine, job: Job, started: Instant) -> Resul
         return Err(refused(
             "this host was never provisioned",
             &format!("fleet provision {}", job.target.name),
+        ));
+    }
+    if job.first_secrets && facts.state.is_some() {
+        return Err(refused(
+            "this host serves with secrets that are not in this fleet directory",
+            &format!(
+                "bring back secrets/{name}.age (git, a backup or another operator's copy), or take the values off the host with `fleet secrets recover {name}`",
+                name = job.target.name
+            ),
         ));
     }
     let plans = job

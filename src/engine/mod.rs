@@ -45,6 +45,8 @@ pub struct Job {
     pub redactor: Arc<Redactor>,
     /// Refuse hosts that were never provisioned.
     pub needs_provision: bool,
+    /// The client's secrets were made in this run: a host that serves already has others.
+    pub first_secrets: bool,
 }
 
 /// A host that was looked at: its plan is made and nothing was touched.

@@ -14,14 +14,14 @@ pub struct Project {
     /// Compose file within the release.
     pub file: String,
     /// Environment file within the release.
-    pub dotenv: String,
+    pub dotenv: Option<String>,
 }
 
 impl Project {
     fn words(&self) -> Vec<String> {
         let dir = self.layout.release(&self.release);
-        vec![
-            "docker".into(),
+        let mut words = vec![
+            "docker".to_owned(),
             "compose".into(),
             "-p".into(),
             self.layout.stack.clone(),
@@ -29,9 +29,11 @@ impl Project {
             dir.clone(),
             "-f".into(),
             format!("{dir}/{}", self.file),
-            "--env-file".into(),
-            format!("{dir}/{}", self.dotenv),
-        ]
+        ];
+        if let Some(dotenv) = &self.dotenv {
+            words.extend(["--env-file".to_owned(), format!("{dir}/{dotenv}")]);
+        }
+        words
     }
 
     fn cmd(&self, rest: &[&str], limit: u64) -> Cmd {
@@ -200,4 +202,32 @@ pub fn last_logs(stack: &str, service: &str, lines: u32) -> Cmd {
     )
     .sudo()
     .timeout(Duration::from_secs(30))
+}
+
+/// The last log lines of services, each behind its service's name and a tab; all services when
+/// none is named.
+#[must_use]
+pub fn logs(stack: &str, services: &[String], tail: u32, since: Option<Duration>, timestamps: bool) -> Cmd {
+    let mut options = format!("--tail {tail}");
+    if let Some(since) = since {
+        options.push_str(&format!(" --since {}s", since.as_secs()));
+    }
+    if timestamps {
+        options.push_str(" --timestamps");
+    }
+    let wanted = services.iter().map(|name| format!(" {}", quote(name))).collect::<String>();
+    Cmd::script(
+        format!(
+            r#"set -u
+list=$(docker ps -a --filter label=com.docker.compose.project={stack} --format '{{{{.ID}}}} {{{{.Label "com.docker.compose.service"}}}}') || exit 1
+[ -n "$list" ] || {{ echo 'no container of this stack is there' >&2; exit 1; }}
+printf '%s\n' "$list" | sort -k2 | while read -r id service; do
+    case " {wanted} " in "  "|*" $service "*) docker logs {options} "$id" 2>&1 </dev/null | sed "s/^/$service	/" ;; esac
+done"#,
+            stack = quote(stack),
+        ),
+        Vec::<String>::new(),
+    )
+    .sudo()
+    .timeout(Duration::from_secs(120))
 }

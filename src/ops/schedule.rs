@@ -22,7 +22,7 @@ pub struct Schedule {
     /// Whether the host serves TLS itself.
     pub tls: bool,
     pub compose_file: String,
-    pub dotenv: String,
+    pub dotenv: Option<String>,
 }
 
 fn file(path: String, mode: &str, content: String) -> NewFile {
@@ -95,11 +95,11 @@ WantedBy=multi-user.target
 # Written by fleet. Starts the current release as it is: nothing is built, pulled or changed.
 set -eu
 dir=$(readlink -f {current})
-exec docker compose -p {stack} --project-directory \"$dir\" -f \"$dir/\"{file} --env-file \"$dir/\"{dotenv} up --detach --no-build --no-recreate
+exec docker compose -p {stack} --project-directory \"$dir\" -f \"$dir/\"{file}{dotenv} up --detach --no-build --no-recreate
 ",
             current = quote(&self.layout.at("current")),
             file = quote(&self.compose_file),
-            dotenv = quote(&self.dotenv),
+            dotenv = self.dotenv.as_ref().map_or(String::new(), |name| format!(" --env-file \"$dir/\"{}", quote(name))),
         )
     }
 
@@ -277,7 +277,7 @@ mod tests {
             health_url: Some("https://ville-lyon.example.org/health".into()),
             tls: true,
             compose_file: "docker-compose.yml".into(),
-            dotenv: ".env".into(),
+            dotenv: Some(".env".into()),
         }
     }
 

@@ -10,6 +10,8 @@ use crate::ops::host;
 use crate::ops::postgres::{Database, Migration};
 use crate::ops::schedule::Schedule;
 use crate::ops::{Layout, release};
+use crate::registry::DockerSource;
+use crate::registry::values::Swap;
 use crate::stack::{FrontHealth, Health};
 
 #[derive(Clone, Debug)]
@@ -38,15 +40,6 @@ pub struct Desired {
     pub at: String,
 }
 
-/// Where Docker comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DockerSource {
-    /// The distribution's packages where their Compose is new enough, else Docker's.
-    Auto,
-    Distribution,
-    Docker,
-}
-
 /// Docker's apt repository or a mirror of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
@@ -61,14 +54,6 @@ pub enum RepositoryKey {
     Url(String),
     /// A file of the fleet directory.
     Content(Vec<u8>),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Swap {
-    /// 2 GiB where there is less memory than that and no swap.
-    Auto,
-    Off,
-    Megabytes(u64),
 }
 
 #[derive(Clone, Debug)]

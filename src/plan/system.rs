@@ -1,9 +1,11 @@
 //! Stage "system": a bare Debian or Ubuntu becomes a machine that can run a stack.
 
-use super::{Change, Desired, DockerSource, Refusal, RepositoryKey, Step, Swap};
+use super::{Change, Desired, Refusal, RepositoryKey, Step};
 use crate::facts::Facts;
 use crate::ops::files::{NewFile, make_dirs, put};
 use crate::ops::{apt, certbot, host};
+use crate::registry::DockerSource;
+use crate::registry::values::Swap;
 
 /// Compose older than this lacks what stacks use (`--wait`, `include`, health of `depends_on`).
 const MIN_COMPOSE: (u32, u32) = (2, 20);
@@ -190,7 +192,7 @@ fn swap(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
     let small = facts.number("MemTotal").is_some_and(|kb| kb < SMALL_KB);
     let megabytes = match desired.swap {
         Swap::Auto if small => 2048,
-        Swap::Megabytes(wanted) => wanted,
+        Swap::Mebibytes(wanted) => u64::from(wanted),
         Swap::Auto | Swap::Off => return,
     };
     if none {

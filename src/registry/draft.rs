@@ -382,6 +382,9 @@ fn variable_value(value: Value<'_>) -> Option<String> {
         DeValue::Float(n) if n.as_str().parse::<f64>().is_ok_and(f64::is_finite) => {
             Some(n.as_str().trim_start_matches('+').to_owned())
         }
+        DeValue::Float(_) => {
+            value.fault(Fault::new("is no number to count with").expected("a finite number"))
+        }
         _ => value.wrong_type("a string, a number or a boolean"),
     }
 }

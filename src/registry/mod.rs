@@ -43,7 +43,11 @@ impl Registry {
         Document::parse(text, file)?.read(|root| {
             root.elsewhere(draft::KEYS, "[defaults] or a client's table, [clients.NAME]");
             root.elsewhere(settings::KEYS, "[fleet]");
-            let fleet = root.required("fleet", table(FleetSettings::read));
+            if !root.has("fleet") {
+                let fault = Fault::new("is missing").expected("a table [fleet] with name and stack");
+                root.missing::<()>("fleet", fault.hint("`fleet init` writes a first clients.toml"));
+            }
+            let fleet = root.optional("fleet", table(FleetSettings::read));
             let defaults = root.optional("defaults", table(|defaults| Some(Draft::read(defaults))));
             let transport = fleet.as_ref().map(|fleet| fleet.transport).unwrap_or_default();
             let clients = root.optional("clients", |clients| {

@@ -12,6 +12,8 @@ use crate::secret::Generator;
 /// One application: how it is configured, rendered, built, proved healthy and backed up.
 #[derive(Clone, Debug)]
 pub struct Stack {
+    /// The stack's folder as the operator knows it, for messages.
+    pub folder: String,
     /// DNS label; also the Compose project and the folder under `/opt` on a host.
     pub name: String,
     pub description: Option<String>,
@@ -19,8 +21,9 @@ pub struct Stack {
     pub memory_mb: Option<u64>,
     /// Destination of the Compose file among [`Stack::files`]; default `docker-compose.yml`.
     pub compose: String,
-    /// Destination of the environment file among [`Stack::files`]; default `.env`.
-    pub dotenv: String,
+    /// Destination of the environment file among [`Stack::files`]; default `.env`, where there is such a
+    /// file.
+    pub dotenv: Option<String>,
     /// Absent for a stack of ready images.
     pub source: Option<Source>,
     /// In the file's order; destinations are unique.

@@ -86,8 +86,8 @@ pub fn one_of<'d, T: Clone>(choices: &'static [(&'static str, T)]) -> impl Fn(Va
 
 /// A length of time: "10s", "5m", "2h", "1d".
 pub fn duration<'d>(range: RangeInclusive<Duration>) -> impl Fn(Value<'d>) -> Option<Duration> {
-    parsed(move |found| {
-        let expected = "a time such as \"10s\", \"5m\" or \"2h\"";
+    let expected = "a time such as \"10s\", \"5m\" or \"2h\"";
+    let written = parsed(move |found| {
         let refuse = |why: &str| Fault::new(format!("{} {why}", shown(found))).expected(expected);
         let digits = found.trim_end_matches(|c: char| !c.is_ascii_digit());
         let unit = match &found[digits.len()..] {
@@ -108,7 +108,15 @@ pub fn duration<'d>(range: RangeInclusive<Duration>) -> impl Fn(Value<'d>) -> Op
         let (least, most) = (in_words(*range.start()), in_words(*range.end()));
         Err(Fault::new(format!("{} is out of range", shown(found)))
             .expected(format!("a time from {least} to {most}")))
-    })
+    });
+    move |value| match value.item() {
+        DeValue::String(_) => written(value),
+        DeValue::Integer(count) => {
+            let fault = Fault::new("found a number without a unit").expected(expected);
+            value.fault(fault.hint(format!("did you mean \"{}s\"?", count.as_str())))
+        }
+        _ => value.wrong_type(expected),
+    }
 }
 
 fn in_words(length: Duration) -> String {

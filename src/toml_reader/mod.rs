@@ -36,7 +36,7 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Fault};
-use source::Source;
+pub(crate) use source::Source;
 
 pub use kinds::{
     boolean, duration, entries, integer, list, number, one_of, parsed, placed, secret, string, table, text,

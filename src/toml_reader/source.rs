@@ -13,13 +13,13 @@ const LINE: usize = 120;
 /// Characters kept before the mark when a line is cut.
 const BEFORE: usize = 50;
 
-pub(super) struct Source<'i> {
-    pub(super) text: &'i str,
+pub(crate) struct Source<'i> {
+    pub(crate) text: &'i str,
     starts: OnceCell<Vec<usize>>,
 }
 
 impl<'i> Source<'i> {
-    pub(super) fn new(text: &'i str) -> Self {
+    pub(crate) fn new(text: &'i str) -> Self {
         Source { text, starts: OnceCell::new() }
     }
 
@@ -33,19 +33,19 @@ impl<'i> Source<'i> {
     }
 
     /// One-based line of a byte offset.
-    pub(super) fn line(&self, offset: usize) -> usize {
+    pub(crate) fn line(&self, offset: usize) -> usize {
         self.starts().partition_point(|start| *start <= offset).max(1)
     }
 
     /// One-based line and column of a byte offset.
-    pub(super) fn position(&self, offset: usize) -> (usize, usize) {
+    pub(crate) fn position(&self, offset: usize) -> (usize, usize) {
         let line = self.line(offset);
         let start = self.starts()[line - 1];
         (line, self.slice(start..offset).chars().count() + 1)
     }
 
     /// A one-based line without its end.
-    pub(super) fn line_text(&self, line: usize) -> &'i str {
+    pub(crate) fn line_text(&self, line: usize) -> &'i str {
         &self.text[self.line_span(line)]
     }
 
@@ -57,7 +57,7 @@ impl<'i> Source<'i> {
     }
 
     /// The line that holds the start of `span`, with everything inside `secrets` masked.
-    pub(super) fn snippet(&self, span: &Range<usize>, secrets: &[Range<usize>]) -> Snippet {
+    pub(crate) fn snippet(&self, span: &Range<usize>, secrets: &[Range<usize>]) -> Snippet {
         let line = self.line_span(self.line(span.start));
         let masked = |offset: usize| secrets.iter().any(|secret| secret.contains(&offset));
         let text: Vec<char> = self.text[line.clone()]

@@ -8,19 +8,22 @@ use super::{Document, Fault};
 const MOST: usize = 20;
 
 /// Reports what the parser found, at most one fault a line: the rest of a line that is cut short is
-/// noise.
+/// noise, and so are the keys below a header that is written twice.
 pub(super) fn explain(document: &Document<'_>, errors: &[toml::de::Error]) {
     let mut lines = Vec::new();
     for error in errors {
-        let span = error.span().unwrap_or(0..0);
+        let span = whole_word(document, error.span().unwrap_or(0..0));
         let line = document.source.line(span.start);
-        if lines.len() < MOST && !lines.contains(&line) {
+        let below_twin = error.message() == DUPLICATE && lines.contains(&header_of(document, line));
+        if lines.len() < MOST && !lines.contains(&line) && !below_twin {
             lines.push(line);
             conceal_values(document, line);
             document.report(Some(span.clone()), String::new(), fault(error, document, &span));
         }
     }
 }
+
+const DUPLICATE: &str = "duplicate key";
 
 fn fault(error: &toml::de::Error, document: &Document<'_>, span: &Range<usize>) -> Fault {
     let (message, expected) = match error.message().split_once(", expected ") {
@@ -30,7 +33,7 @@ fn fault(error: &toml::de::Error, document: &Document<'_>, span: &Range<usize>) 
     let marked = document.source.text.get(span.clone()).unwrap_or_default().trim();
     let line = document.source.line(span.start);
     match message {
-        "duplicate key" => {
+        DUPLICATE => {
             let fault = Fault::new("this name is already taken");
             match first_definition(document, marked, line) {
                 Some(first) => fault.hint(format!("it is first written on line {first}; merge the two")),
@@ -38,17 +41,15 @@ fn fault(error: &toml::de::Error, document: &Document<'_>, span: &Range<usize>) 
             }
         }
         "string values must be quoted" if marked.is_empty() => Fault::new("the value is missing"),
-        "string values must be quoted" => {
+        "string values must be quoted" | "invalid float" | "unexpected leading zero" => {
             let fault = Fault::new("text without quotes");
-            match marked {
-                "yes" | "on" | "True" | "TRUE" => fault.hint("a boolean is written true or false"),
-                "no" | "off" | "False" | "FALSE" => fault.hint("a boolean is written true or false"),
+            match marked.to_ascii_lowercase().as_str() {
+                "yes" | "no" | "on" | "off" | "true" | "false" => {
+                    fault.hint("a boolean is written true or false")
+                }
                 _ if is_secret(document, span.start) => fault.hint("put it in quotes"),
                 _ => fault.hint(format!("write \"{marked}\"")),
             }
-        }
-        "invalid float" | "unexpected leading zero" => {
-            Fault::new("this is no number").hint("an address, a version or a code is text: put it in quotes")
         }
         "invalid basic string" | "invalid literal string" => Fault::new("the string is not closed"),
         "invalid multi-line basic string" | "invalid multi-line literal string" => {
@@ -68,6 +69,20 @@ fn fault(error: &toml::de::Error, document: &Document<'_>, span: &Range<usize>) 
             secret: false,
         },
     }
+}
+
+/// The parser marks from the first letter that it cannot take, a person means the whole word.
+fn whole_word(document: &Document<'_>, span: Range<usize>) -> Range<usize> {
+    let before = document.source.text.get(..span.start).unwrap_or_default();
+    let word =
+        before.rsplit(|c: char| c.is_whitespace() || "=,[]{}\"'#".contains(c)).next().unwrap_or_default();
+    if span.is_empty() { span } else { span.start - word.len()..span.end }
+}
+
+/// The line of the header that a line stands under; 0 where there is none.
+fn header_of(document: &Document<'_>, line: usize) -> usize {
+    let header = |line: &usize| document.source.line_text(*line).trim_start().starts_with('[');
+    (1..line).rev().find(header).unwrap_or(0)
 }
 
 /// The line that first has this key of the same table, or this table's header.

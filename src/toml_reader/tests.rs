@@ -25,11 +25,11 @@ fn nothing(_: &mut Table<'_>) -> Option<()> {
 #[test]
 fn text_that_is_no_toml_is_explained_in_plain_words() {
     assert_snapshot!(faults("ip = 51.210.42.100\nb = yes", nothing), @r#"
-    a.toml:1:12: this is no number
+    a.toml:1:6: text without quotes
       |
     1 | ip = 51.210.42.100
-      |            ^^^^^^^
-      hint: an address, a version or a code is text: put it in quotes
+      |      ^^^^^^^^^^^^^
+      hint: write "51.210.42.100"
 
     a.toml:2:5: text without quotes
       |
@@ -64,6 +64,12 @@ fn a_name_written_twice_names_the_first_line() {
       hint: it is first written on line 2; merge the two
     a.toml:6:2: this name is already taken
       hint: it is first written on line 1; merge the two
+    ");
+    assert_snapshot!(heads("[a]\nx = 1\n[a]\nx = 2\n[b]\ny = 1\ny = 2", nothing), @r"
+    a.toml:3:2: this name is already taken
+      hint: it is first written on line 1; merge the two
+    a.toml:7:1: this name is already taken
+      hint: it is first written on line 6; merge the two
     ");
 }
 
@@ -133,9 +139,11 @@ fn numbers_and_times_stay_within_bounds() {
         root.optional("e", duration(Duration::from_secs(1)..=Duration::from_secs(7200)));
         root.optional("f", duration(Duration::ZERO..=Duration::MAX));
         root.optional("g", duration(Duration::ZERO..=Duration::MAX));
+        root.optional("h", duration(Duration::ZERO..=Duration::MAX));
         Some(())
     };
-    let text = "a = 0x0B\nb = 99999999999999999999\nc = 1.5\nd = nan\ne = '3h'\nf = '10'\ng = 'é9m'\n";
+    let text =
+        "a = 0x0B\nb = 99999999999999999999\nc = 1.5\nd = nan\ne = '3h'\nf = '10'\ng = 'é9m'\nh = 10\n";
     assert_snapshot!(heads(text, read), @r#"
     a.toml:1:5: a: 0x0B is out of range; expected an integer from 1 to 10
     a.toml:2:5: b: 99999999999999999999 is out of range; expected an integer from 0 to 9223372036854775807
@@ -145,6 +153,8 @@ fn numbers_and_times_stay_within_bounds() {
     a.toml:6:5: f: `10` has no unit; expected a time such as "10s", "5m" or "2h"
       hint: did you mean "10s"?
     a.toml:7:5: g: `é9m` is no length of time; expected a time such as "10s", "5m" or "2h"
+    a.toml:8:5: h: found a number without a unit; expected a time such as "10s", "5m" or "2h"
+      hint: did you mean "10s"?
     "#);
 }
 

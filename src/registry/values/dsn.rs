@@ -9,8 +9,10 @@ use crate::diagnostic::Fault;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Dsn {
     written: String,
-    /// Scheme, host and port, with the path in front of the project: what a person may see.
-    server: String,
+    /// Scheme, host and port.
+    origin: String,
+    /// The path in front of the project: empty, or it starts with `/`.
+    prefix: String,
     project: u64,
 }
 
@@ -49,8 +51,8 @@ impl Dsn {
             return Err(refuse("the DSN does not end in a project number"));
         };
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let server = format!("{}://{host}{port}{prefix}", url.scheme());
-        Ok(Dsn { written: text.to_owned(), server, project })
+        let origin = format!("{}://{host}{port}", url.scheme());
+        Ok(Dsn { written: text.to_owned(), origin, prefix: prefix.to_owned(), project })
     }
 
     /// The text as the operator wrote it, key included.
@@ -76,20 +78,14 @@ impl Dsn {
     /// Where envelopes are posted.
     #[must_use]
     pub fn envelope_url(&self) -> String {
-        let (origin, prefix) = match self.server[8..].find('/') {
-            Some(at) => self.server.split_at(at + 8),
-            None => (self.server.as_str(), ""),
-        };
-        format!("{origin}{prefix}/api/{}/envelope/", self.project)
+        format!("{}{}/api/{}/envelope/", self.origin, self.prefix, self.project)
     }
 
     /// The DSN with its key masked.
     #[must_use]
     pub fn masked(&self) -> String {
-        match self.server.split_once("://") {
-            Some((scheme, rest)) => format!("{scheme}://***@{rest}/{}", self.project),
-            None => "***".to_owned(),
-        }
+        let masked = self.origin.replacen("://", "://***@", 1);
+        format!("{masked}{}/{}", self.prefix, self.project)
     }
 }
 

@@ -210,9 +210,13 @@ impl Jump {
             }
             None => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
         };
-        let port = match port.map(str::parse::<u16>) {
+        let port = match port {
             None => 22,
-            Some(Ok(port)) if port > 0 => port,
+            // `parse` alone would take a sign.
+            Some(port) if !port.starts_with('+') => match port.parse() {
+                Ok(port) if port > 0 => port,
+                _ => return Err(refuse("has no good port")),
+            },
             Some(_) => return Err(refuse("has no good port")),
         };
         let address = Address::parse_ip(host)

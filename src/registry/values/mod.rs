@@ -245,3 +245,6 @@ pub fn variable(text: &str) -> Result<String, Fault> {
     Err(Fault::new(format!("{} is no variable name", shown(text)))
         .expected("letters, digits and _, not starting with a digit"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,17 +48,17 @@ impl WebUrl {
     }
 
     /// # Errors
-    /// Another scheme than http or https, no host, or a password inside.
+    /// Another scheme than http or https, no host, or an `@`.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         let expected = "an address such as https://example.net/path";
-        let refuse = |why: &str| Fault::new(format!("{} {why}", shown(text))).expected(expected);
+        if text.contains('@') {
+            // It may hold a password, so it is not quoted.
+            return Err(Fault::new("the address names a user or password").expected(expected).secret());
+        }
         let good_scheme = text.starts_with("https://") || text.starts_with("http://");
         let plain = text.bytes().all(|b| b.is_ascii_graphic() && !b"\"'\\`$<>{}|^".contains(&b));
-        let url = url::Url::parse(text).ok().filter(|url| good_scheme && plain && url.has_host());
-        let Some(url) = url else { return Err(refuse("is no web address")) };
-        if !url.username().is_empty() || url.password().is_some() {
-            // It is not quoted: it holds a password.
-            return Err(Fault::new("the address holds a user or password").expected(expected).secret());
+        if !good_scheme || !plain || !url::Url::parse(text).is_ok_and(|url| url.has_host()) {
+            return Err(Fault::new(format!("{} is no web address", shown(text))).expected(expected));
         }
         Ok(WebUrl(text.to_owned()))
     }

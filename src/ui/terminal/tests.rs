@@ -277,7 +277,7 @@ fn what_is_said_stands_above_and_a_glance_leaves_nothing_else() {
 #[test]
 fn a_flood_of_output_is_bounded_and_counted() {
     let look = look(80, 24);
-    let mut state = State { board: Board::new(true), look, above: VecDeque::new(), dropped: 0, stop: false };
+    let mut state = State::new(Board::new(true), look);
     let beats = demo::script(2);
     let output = beats.iter().find(|beat| matches!(beat.event.kind, EventKind::Output { .. })).unwrap();
     state.event(&beats[0].event, Instant::now());
