@@ -2,10 +2,22 @@
 # Real VPSes on this one machine, to try and test fleet on. `scripts/lab.sh --help` tells all.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-for part in common engine mirror images services hosts faults fleetdir; do
-    # shellcheck source=/dev/null
-    . "$ROOT/scripts/lab/$part.sh"
-done
+# shellcheck source=scripts/lab/common.sh
+. "$ROOT/scripts/lab/common.sh"
+# shellcheck source=scripts/lab/engine.sh
+. "$ROOT/scripts/lab/engine.sh"
+# shellcheck source=scripts/lab/mirror.sh
+. "$ROOT/scripts/lab/mirror.sh"
+# shellcheck source=scripts/lab/images.sh
+. "$ROOT/scripts/lab/images.sh"
+# shellcheck source=scripts/lab/services.sh
+. "$ROOT/scripts/lab/services.sh"
+# shellcheck source=scripts/lab/hosts.sh
+. "$ROOT/scripts/lab/hosts.sh"
+# shellcheck source=scripts/lab/faults.sh
+. "$ROOT/scripts/lab/faults.sh"
+# shellcheck source=scripts/lab/fleetdir.sh
+. "$ROOT/scripts/lab/fleetdir.sh"
 
 usage() {
     cat <<'EOF'
@@ -42,7 +54,7 @@ Example:
 EOF
 }
 
-wrong() { die "$1" "${2:-}" "see: scripts/lab.sh --help"; }
+wrong() { (die "$1" "${2:-}" "see: scripts/lab.sh --help") || exit 2; }
 
 cmd_up() {
     local count='' debian=mix fresh=no suites start
@@ -60,10 +72,11 @@ cmd_up() {
     case $debian in
     13) suites=trixie ;;
     12) suites=bookworm ;;
-    mix) [ "$count" = 1 ] && suites=trixie || suites="trixie bookworm" ;;
+    mix) suites="trixie bookworm" ;;
     *) wrong "no Debian '$debian'" "the lab knows 13, 12 and mix" ;;
     esac
     need_root
+    trap 'interrupted' INT TERM
     take_lock "$LAB"
     start=$(now)
     lab_dir_prepare
@@ -75,7 +88,7 @@ cmd_up() {
     take_cache
     # The services and the mirror's images are Debian 13, whatever the hosts are.
     # shellcheck disable=SC2086 # suites are words
-    stage "Debian base" ensure_bases $(printf '%s\n' trixie $suites | sort -u)
+    stage "Debian base" ensure_bases trixie ${suites/trixie/}
     # shellcheck disable=SC2086
     stage "images of hosts and services" ensure_lab_images $suites
     stage "network" network_up
@@ -92,7 +105,7 @@ cmd_up() {
 # Another directory may have left a lab of this name (an interrupted session, another clone).
 adopt() {
     local other
-    other=$(docker ps -a --filter "label=fleet-lab=$LAB" --filter label=fleet-lab.id --format '{{.Label "fleet-lab.id"}} {{.Label "fleet-lab.dir"}}' |
+    other=$(docker ps -a --filter "label=fleet-lab=$LAB" --format '{{.Label "fleet-lab.id"}} {{.Label "fleet-lab.dir"}}' |
         awk -v id="$LAB_ID" '$1 != id {print $2; exit}')
     [ -n "$other" ] || return 0
     say "taking over the lab '$LAB' that $other left (side by side: FLEET_LAB_NAME=another)"
@@ -119,11 +132,16 @@ cmd_down() {
         [ ! -e "$LAB_RUN/dockerd.pid" ] || engine_stop
     fi
     rm -f "$LAB_DIR/lab.env" "$LAB_DIR/acme-root.pem"
-    [ $purge = no ] || rm -rf "$LAB_CACHE" "$LAB_DIR"
+    if [ $purge = yes ]; then
+        rm -rf "$LAB_DIR"
+        if engine_answers && [ -n "$(docker ps -aq --filter label=fleet-lab)" ]; then
+            say "the cache $LAB_CACHE stays: another lab uses it"
+        else rm -rf "$LAB_CACHE"; fi
+    fi
     exec 9>&-
     rm -f "$LAB_RUN/$LAB.lock"
     rmdir "$LAB_RUN" 2>/dev/null || true
-    say "down${purge/no/}"
+    say down
 }
 
 lab_remove() {
@@ -164,7 +182,7 @@ main() {
         [ $# = 1 ] || wrong "heal what?" "it takes the name of a host, or --all"
         need_root
         [ "$1" = --all ] || require_host "$(client_name "$1")"
-        for name in $([ "$1" = --all ] && lab_hosts || client_name "$1"); do
+        for name in $(if [ "$1" = --all ]; then lab_hosts; else client_name "$1"; fi); do
             stage "$name: heal" heal_host "$name"
         done
         ;;

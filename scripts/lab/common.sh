@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # most of these names are used by the other files
 # Names, paths and talk shared by every part of the lab.
 
 LAB=${FLEET_LAB_NAME:-fleet-lab}
@@ -8,7 +8,6 @@ LAB_RUN=/run/fleet-lab            # what the lab did to this machine, for whoeve
 FLEET_DIR=$LAB_DIR/fleet
 RECIPES=$ROOT/scripts/lab/images
 INFRA=$LAB-infra
-# shellcheck disable=SC2034 # used by the files that source this one
 DOMAIN=fleet.test
 
 say() { printf 'lab: %s\n' "$*" >&2; }
@@ -60,6 +59,25 @@ retry() {
     until "$@"; do
         [ "$(now)" -lt "$end" ] || return 1
         sleep 0.2
+    done
+}
+
+# Background jobs of a script ignore Ctrl-C: without this, builds would go on alone.
+interrupted() {
+    trap - INT TERM
+    say "interrupted; the next \`up\` goes on from here, \`down\` removes what there is"
+    kill_children "$$"
+    exit 130
+}
+
+kill_children() {
+    local pid list
+    list=$(cat "/proc/$1/task/$1/children" 2>/dev/null) || return 0
+    for pid in $list; do
+        # The engine is to outlive this script.
+        [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != dockerd ] || continue
+        kill_children "$pid"
+        kill "$pid" 2>/dev/null || true
     done
 }
 

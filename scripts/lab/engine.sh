@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # names shared with the other files
 # The machine: packages the lab needs, the outer Docker engine, and putting both back.
 
 engine_answers() { docker info >/dev/null 2>&1; }
@@ -22,8 +22,8 @@ machine_packages() {
         "install them by hand, or run the lab on Debian or Ubuntu"
     say "installing with apt-get: ${want[*]}"
     export DEBIAN_FRONTEND=noninteractive
-    quiet apt.log apt-get -o DPkg::Lock::Timeout=120 update -q &&
-        quiet apt.log apt-get -o DPkg::Lock::Timeout=120 install -qy --no-install-recommends "${want[@]}" ||
+    quiet apt.log sh -c 'apt-get -o DPkg::Lock::Timeout=120 update -q &&
+        apt-get -o DPkg::Lock::Timeout=120 install -qy --no-install-recommends "$@"' sh "${want[@]}" ||
         die "could not install: ${want[*]}" "apt-get failed (above)" "mend apt, then run the lab again"
     STAGE_NOTE="installed ${want[*]}"
 }

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # names shared with the other files
 # Faults that can be made on a host, and undone by `heal`.
 
 FAULTS="down silent slow reboot disk-full cut apt-lock"
@@ -27,6 +27,8 @@ fault_host() {
     local name=$1 kind=$2 container
     shift 2
     container=$(host_container "$name")
+    [ "$(host_state "$name")" = running ] ||
+        die "$name is not running" "it is $(host_condition "$name")" "heal it first: scripts/lab.sh heal $name"
     case $kind in
     down) docker kill "$container" >/dev/null ;;
     silent) docker pause "$container" >/dev/null ;;
@@ -56,8 +58,9 @@ heal_host() {
 
 # --- cut: every packet from and to the host is dropped, in silence ---
 
-rules_of() { iptables -S "$1" | grep -F -- "--comment \"$LAB:$2\"" || iptables -S "$1" | grep -E -- "--comment $LAB:$2( |\$)"; }
-rules_present() { rules_of INPUT "$1" >/dev/null; }
+# rules_of CHAIN NAME: the rules that cut this host, one a line; none is no error.
+rules_of() { iptables -S "$1" | tr -d '"' | sed -nE "/--comment $LAB:$2( |\$)/p"; }
+rules_present() { [ -n "$(rules_of INPUT "$1")" ]; }
 
 fault_cut() {
     local address chain mark=(-m comment --comment "$LAB:$1" -j DROP)
@@ -70,7 +73,7 @@ fault_cut() {
 rules_remove() {
     local chain rule
     for chain in INPUT OUTPUT FORWARD; do
-        rules_of "$chain" "$1" | sed 's/^-A/-D/; s/"//g' | while IFS= read -r rule; do
+        rules_of "$chain" "$1" | sed 's/^-A/-D/' | while IFS= read -r rule; do
             # shellcheck disable=SC2086 # a rule is words
             iptables $rule
         done
@@ -88,29 +91,32 @@ host_link() {
 
 fault_slow() {
     heal_slow "$1"
-    local shape=(root tbf rate "$2" burst 4kb latency 20s)
-    tc qdisc add dev "$(host_link "$1")" "${shape[@]}" &&
-        nsenter -t "$(host_pid "$1")" -n tc qdisc add dev eth0 "${shape[@]}" ||
+    local shape=(root tbf rate "$2" burst 1600 latency 30s) ok=yes
+    tc qdisc add dev "$(host_link "$1")" "${shape[@]}" || ok=no
+    nsenter -t "$(host_pid "$1")" -n -- tc qdisc add dev eth0 "${shape[@]}" || ok=no
+    [ $ok = yes ] ||
         die "$1 cannot be slowed to '$2'" "tc refused the rate, or the kernel has no tbf" "give a rate as tc does: 64kbit, 1mbit"
 }
 
 heal_slow() {
     tc qdisc del dev "$(host_link "$1")" root 2>/dev/null || true
-    nsenter -t "$(host_pid "$1")" -n tc qdisc del dev eth0 root 2>/dev/null || true
+    nsenter -t "$(host_pid "$1")" -n -- tc qdisc del dev eth0 root 2>/dev/null || true
 }
 
 # --- apt-lock: the lock that apt itself takes, which is fcntl's and not flock's ---
 
 fault_apt_lock() {
     heal_apt_lock "$1"
+    # shellcheck disable=SC2016 # for perl
     inside "$1" setsid perl -e '
         my ($pidfile, $seconds) = @ARGV;
         exit if fork;
         open STDIN, "<", "/dev/null"; open STDOUT, ">", "/dev/null"; open STDERR, ">", "/dev/null";
         for my $name ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock") {
             open my $file, "+>>", $name or die; push @held, $file;
-            fcntl $file, 6, pack("s s x4 q q i x4", 1, 0, 0, 0, 0) or die;   # F_SETLK, F_WRLCK, whole file
-            flock $file, 6;                                                  # for those who look with flock(1)
+            my $whole = pack "s s x4 q q i x4", 1, 0, 0, 0, 0;
+            fcntl $file, 6, $whole or die;  # F_SETLK with F_WRLCK
+            flock $file, 6;                 # for those who look with flock(1)
         }
         open my $file, ">", $pidfile; print $file $$; close $file;
         sleep $seconds; unlink $pidfile;' "$LOCK_FILE" "$2"

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # names shared with the other files
 # The lab directory: keys, addresses, and a fleet directory that fleet can start from.
 
 lab_dir_prepare() {

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # names shared with the other files
 # The VPSes: containers that boot systemd.
 
 # want_debian N CHOICE: odd hosts Debian 13, even ones 12, unless one was asked for.

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # names shared with the other files
 # Images, all made from Debian packages (no image can be pulled on a closed machine) and kept in
 # the cache under a key of their recipe: a changed recipe or mirror is rebuilt, nothing else is.
 #
@@ -16,6 +16,7 @@ MIRROR_IMAGES=(
     python=python:3.13-slim
 )
 
+# shellcheck disable=SC2016 # the hook is for mmdebstrap's shell
 BASE_OPTIONS=(
     --mode=root --variant=minbase --quiet --skip=cleanup/reproducible --include=ca-certificates
     --dpkgopt=force-unsafe-io
@@ -23,7 +24,6 @@ BASE_OPTIONS=(
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright'
     --dpkgopt='path-exclude=/usr/share/locale/*'
     --aptopt='Acquire::Languages "none"'
-    # shellcheck disable=SC2016 # for mmdebstrap's shell
     --customize-hook='mv "$1"/etc/apt/sources.list.d/0000*.list "$1/etc/apt/sources.list"'
 )
 
@@ -44,8 +44,11 @@ ensure_base() {
     if [ "$(base_key "$suite")" != "$key" ] || [ ! -e "$tar" ]; then
         rm -f "$tar" "$LAB_CACHE/base-$suite.key"
         echo "$sources" >"$LAB_CACHE/base-$suite.list"
-        quiet "base-$suite.log" mmdebstrap "${BASE_OPTIONS[@]}" --format=tar "$suite" "$tar.tmp" "$LAB_CACHE/base-$suite.list" ||
+        # A mount namespace of its own: were it killed, no mount would be left on this machine.
+        TMPDIR=$(mktemp -d "/tmp/$LAB-base.XXXXXX") && chmod 0755 "$TMPDIR" && export TMPDIR
+        quiet "base-$suite.log" unshare -m mmdebstrap "${BASE_OPTIONS[@]}" --format=tar "$suite" "$tar.tmp" "$LAB_CACHE/base-$suite.list" ||
             die "mmdebstrap of $suite failed" "its log is $LAB_DIR/log/base-$suite.log" "check the mirror $MIRROR, then run the lab again"
+        rm -rf "$TMPDIR"
         mv "$tar.tmp" "$tar"
         echo "$key" >"$LAB_CACHE/base-$suite.key"
         echo built >>"$LAB_DIR/log/base.did"
@@ -54,13 +57,14 @@ ensure_base() {
 
 ensure_bases() {
     local pids=() suite
-    rm -f "$LAB_DIR/log/base.did"
+    rm -rf "$LAB_DIR/log/base.did" "/tmp/$LAB-base".*
     for suite; do
         ensure_base "$suite" &
         pids+=($!)
     done
     all "${pids[@]}" || exit 1
-    [ -e "$LAB_DIR/log/base.did" ] && STAGE_NOTE="built $*" || STAGE_NOTE="cached: $*"
+    STAGE_NOTE="cached: $*"
+    [ ! -e "$LAB_DIR/log/base.did" ] || STAGE_NOTE="built $*"
 }
 
 # base_image SUITE: loads the base into the engine when it is not there; prints its name.
@@ -74,9 +78,9 @@ base_image() {
 # build_image FOLDER SUITE IMAGE: the classic builder, which every engine has without a plugin.
 build_image() {
     local base
-    base=$(base_image "$2") &&
-        DOCKER_BUILDKIT=0 quiet "build-$1-$2.log" docker build --network host --label fleet-lab-image=1 \
-            --build-arg "BASE=$base" -t "$3" "$RECIPES/$1" ||
+    base=$(base_image "$2")
+    DOCKER_BUILDKIT=0 quiet "build-$1-$2.log" docker build --force-rm --network host --label fleet-lab-image=1 \
+        --build-arg "BASE=$base" -t "$3" "$RECIPES/$1" ||
         die "building the image of $1 failed" "its log is $LAB_DIR/log/build-$1-$2.log" "mend what it says, then run the lab again"
 }
 
@@ -124,7 +128,7 @@ fill_mirror() {
     for entry in "${MIRROR_IMAGES[@]}"; do
         folder=${entry%%=*} name=${entry#*=}
         key=$(recipe_key "$(base_key trixie)" "$folder")
-        [ "$(cat "$LAB_CACHE/mirror/$folder.key" 2>/dev/null)" != "$key" ] || continue
+        [ "$(cat "$LAB_CACHE/mirror/$folder.key" 2>/dev/null)" != "$key" ] || ! mirror_holds "$name" || continue
         {
             build_image "$folder" trixie "fleet-lab/$name"
             docker tag "fleet-lab/$name" "127.0.0.1:$port/library/$name"
@@ -139,7 +143,13 @@ fill_mirror() {
         [ $((running % 2)) != 0 ] || wait -n || true # two at a time: the third waits for one of them
     done
     all "${pids[@]}" || exit 1
-    [ -s "$did" ] && STAGE_NOTE="built $(paste -sd' ' "$did")" || STAGE_NOTE="cached: ${#MIRROR_IMAGES[@]} images"
+    STAGE_NOTE="cached: ${#MIRROR_IMAGES[@]} images"
+    [ ! -s "$did" ] || STAGE_NOTE="built $(paste -sd' ' "$did")"
+}
+
+mirror_holds() {
+    docker exec "$INFRA" curl -fsS -o /dev/null -H 'Accept: application/vnd.docker.distribution.manifest.v2+json' \
+        "http://127.0.0.1:5000/v2/library/${1%:*}/manifests/${1#*:}" 2>/dev/null
 }
 
 # The last lab's `down` takes the images out of the engine; the cache keeps their archives.

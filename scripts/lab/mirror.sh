@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # names shared with the other files
 # Where Debian packages come from: this machine's own apt sources, never a name written here.
 
 # apt_uris: "URI SUITE" for each enabled binary source, from one-line and deb822 files.

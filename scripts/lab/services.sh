@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # names shared with the other files
 # The lab's network and its services: registry mirror, ACME, DNS, apt repository (images/infra).
 
 network_up() {
@@ -19,19 +19,24 @@ network_up() {
 services_up() {
     local image address
     image=$(image_name infra) address=$(infra_address)
-    if [ "$(field "$INFRA" '{{.State.Running}} {{.Config.Image}}')" = "true $image" ] && services_answer; then
+    mkdir -p "$LAB_CACHE/registry"
+    if [ "$(field "$INFRA" '{{.State.Running}} {{.Config.Image}}')" = "true $image" ] && services_answer && same_storage; then
         STAGE_NOTE="running at $address"
         return
     fi
     docker rm -fv "$INFRA" >/dev/null 2>&1 || true
-    mkdir -p "$LAB_CACHE/registry"
     docker run -d --init --name "$INFRA" --hostname infra --network "$LAB" --ip "$address" \
-        --label "fleet-lab=$LAB" -v "$LAB_CACHE/registry:/var/lib/registry" -p 127.0.0.1::5000 "$image" >/dev/null
+        --label "fleet-lab=$LAB" --label "fleet-lab.id=$LAB_ID" --label "fleet-lab.dir=$LAB_DIR" -v "$LAB_CACHE/registry:/var/lib/registry" -p 127.0.0.1::5000 "$image" >/dev/null
     retry 30 services_answer || {
         docker logs --tail 15 "$INFRA" 2>&1 | sed 's/^/  | /' >&2
         die "the lab's services did not answer in 30 s" "their last lines are above" "docker logs $INFRA"
     }
     STAGE_NOTE="at $address"
+}
+
+# The cache may have been deleted, or another one named, since the services were started.
+same_storage() {
+    [ "$(docker exec "$INFRA" stat -c %d:%i /var/lib/registry)" = "$(stat -c %d:%i "$LAB_CACHE/registry")" ]
 }
 
 services_answer() {

@@ -20,7 +20,7 @@ if [ "$(id -u)" = 0 ]; then
     mkdir -p "$PGDATA"
     chmod 0700 "$PGDATA"
     find "$PGDATA" \! -user postgres -exec chown postgres '{}' +
-    exec setpriv --reuid=postgres --regid=postgres --init-groups env HOME=/var/lib/postgresql "$BASH_SOURCE" "$@"
+    exec setpriv --reuid=postgres --regid=postgres --init-groups env HOME=/var/lib/postgresql "${BASH_SOURCE[0]}" "$@"
 fi
 
 if [ -s "$PGDATA/PG_VERSION" ]; then
@@ -49,6 +49,7 @@ sql() { psql -v ON_ERROR_STOP=1 --no-password --no-psqlrc --username "$POSTGRES_
 if [ "$POSTGRES_DB" != postgres ]; then
     sql --dbname postgres -v db="$POSTGRES_DB" <<<'CREATE DATABASE :"db";'
 fi
+# shellcheck disable=SC1090 # whatever the image was given
 for f in /docker-entrypoint-initdb.d/*; do
     case $f in
     *.sh) if [ -x "$f" ]; then "$f"; else . "$f"; fi ;;
