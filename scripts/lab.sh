@@ -153,6 +153,7 @@ lab_remove() {
     docker ps -aq --filter "label=fleet-lab=$LAB" | xargs -r docker rm -fv >/dev/null
     docker network ls -q --filter "label=fleet-lab=$LAB" | xargs -r docker network rm >/dev/null
     images_remove
+    rm -rf "/tmp/$LAB-base".*
     STAGE_NOTE="$count hosts removed"
 }
 

@@ -34,11 +34,12 @@ stage() {
 }
 
 # quiet LOG COMMAND...: output goes to a log; when the command fails, its end is shown.
+# The locks are not handed on: mmdebstrap breaks when its pipes get two-digit descriptors.
 quiet() {
     local log=$LAB_DIR/log/$1
     shift
     mkdir -p "$LAB_DIR/log"
-    if ! "$@" >"$log" 2>&1 </dev/null; then
+    if ! "$@" >"$log" 2>&1 </dev/null 8>&- 9>&-; then
         say "the last lines of $log:"
         tail -n 15 "$log" | sed 's/^/  | /' >&2
         return 1

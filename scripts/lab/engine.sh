@@ -6,7 +6,9 @@ engine_answers() { docker info >/dev/null 2>&1; }
 # Installs what is missing, and says what.
 machine_packages() {
     local want=()
-    command -v docker >/dev/null && { engine_answers || command -v dockerd >/dev/null; } || want+=(docker.io)
+    if ! command -v docker >/dev/null || ! { engine_answers || command -v dockerd >/dev/null; }; then
+        want+=(docker.io)
+    fi
     command -v mmdebstrap >/dev/null || want+=(mmdebstrap)
     command -v ssh-keygen >/dev/null || want+=(openssh-client)
     command -v iptables >/dev/null || want+=(iptables)
@@ -22,7 +24,9 @@ machine_packages() {
         "install them by hand, or run the lab on Debian or Ubuntu"
     say "installing with apt-get: ${want[*]}"
     export DEBIAN_FRONTEND=noninteractive
-    quiet apt.log sh -c 'apt-get -o DPkg::Lock::Timeout=120 update -q &&
+    # shellcheck disable=SC2016 # From Debian 13 on, the client is a package of its own.
+    quiet apt.log sh -c 'apt-get -o DPkg::Lock::Timeout=120 update -q
+        [ "$1" != docker.io ] || ! apt-cache show docker-cli >/dev/null 2>&1 || set -- "$@" docker-cli
         apt-get -o DPkg::Lock::Timeout=120 install -qy --no-install-recommends "$@"' sh "${want[@]}" ||
         die "could not install: ${want[*]}" "apt-get failed (above)" "mend apt, then run the lab again"
     STAGE_NOTE="installed ${want[*]}"
@@ -42,6 +46,7 @@ engine_start() {
     echo $! >"$LAB_RUN/dockerd.pid"
     retry 40 engine_answers || {
         tail -n 8 "$LAB_DIR/log/dockerd.log" | sed 's/^/  | /' >&2
+        rm -f "$LAB_RUN"/{dockerd.pid,ip_forward,forward_policy,docker0}
         die "dockerd did not come up in 40 s" "its log is $LAB_DIR/log/dockerd.log" "mend what it says, then run the lab again"
     }
     STAGE_NOTE="started dockerd, log in $LAB_DIR/log/dockerd.log"

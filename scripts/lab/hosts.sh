@@ -43,17 +43,24 @@ host_fits() {
 }
 
 host_create() {
-    local name=$1 container keys
+    local name=$1 container keys caps made=no log=$LAB_DIR/log/create-$1.log
     container=$(host_container "$name")
     docker rm -fv "$container" >/dev/null 2>&1 || true
-    # Not --privileged: that asks for CAP_SYS_RESOURCE, which a container such as a CI job may lack.
+    # Not --privileged: that asks for CAP_SYS_RESOURCE, which a container such as a CI job may lack. Old
+    # engines want it dropped by name then, and new ones refuse to hear of a capability that is not there.
     # The anonymous volume gives the engine inside overlay2.
-    docker create --name "$container" --hostname "$name" --network "$LAB" --ip "$(host_address "$name")" \
-        --label "fleet-lab=$LAB" --label "fleet-lab.id=$LAB_ID" --label "fleet-lab.debian=$2" --label "fleet-lab.dir=$LAB_DIR" \
-        --cgroupns private --cap-add ALL --cap-drop SYS_RESOURCE \
-        --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
-        -v /var/lib/docker --tmpfs /run:mode=755 --tmpfs /tmp:exec,mode=1777 \
-        -e "LAB_DNS=$(infra_address)" "$(image_name "vps-$(suite_of "$2")")" >/dev/null
+    for caps in "--cap-drop=SYS_RESOURCE" "--cap-add=ALL"; do
+        if docker create --name "$container" --hostname "$name" --network "$LAB" --ip "$(host_address "$name")" \
+            --label "fleet-lab=$LAB" --label "fleet-lab.id=$LAB_ID" --label "fleet-lab.debian=$2" --label "fleet-lab.dir=$LAB_DIR" \
+            --cgroupns private --cap-add=ALL "$caps" \
+            --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
+            -v /var/lib/docker --tmpfs /run:mode=755 --tmpfs /tmp:exec,mode=1777 \
+            -e "LAB_DNS=$(infra_address)" "$(image_name "vps-$(suite_of "$2")")" >"$log" 2>&1; then
+            made=yes
+            break
+        fi
+    done
+    [ $made = yes ] || die "$name could not be created" "$(tail -n 1 "$log")" "see: docker info"
     keys=$(mktemp -d)
     mkdir -m 0700 "$keys/.ssh"
     cp "$FLEET_DIR/keys/fleet_ed25519.pub" "$keys/.ssh/authorized_keys"
