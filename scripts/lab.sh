@@ -109,7 +109,7 @@ adopt() {
         awk -v id="$LAB_ID" '$1 != id {print $2; exit}')
     [ -n "$other" ] || return 0
     say "taking over the lab '$LAB' that $other left (side by side: FLEET_LAB_NAME=another)"
-    docker ps -aq --filter "label=fleet-lab=$LAB" | xargs -r docker rm -fv >/dev/null
+    docker ps -aq --filter "label=fleet-lab=$LAB" | xargs -r -n 1 -P 4 docker rm -fv >/dev/null
     docker network rm "$LAB" >/dev/null 2>&1 || true
 }
 
@@ -150,7 +150,7 @@ lab_remove() {
         rules_remove "$name"
         count=$((count + 1))
     done
-    docker ps -aq --filter "label=fleet-lab=$LAB" | xargs -r docker rm -fv >/dev/null
+    docker ps -aq --filter "label=fleet-lab=$LAB" | xargs -r -n 1 -P 4 docker rm -fv >/dev/null
     docker network ls -q --filter "label=fleet-lab=$LAB" | xargs -r docker network rm >/dev/null
     images_remove
     rm -rf "/tmp/$LAB-base".*

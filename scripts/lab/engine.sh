@@ -76,16 +76,15 @@ engine_gone() { [ ! -d "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status" 2>/
 engine_rules_remove() {
     local table chain rule
     for table in raw mangle nat filter; do
-        iptables -t "$table" -S 2>/dev/null | grep -E '^-A .*(DOCKER|docker0)' | grep -v '^-A DOCKER' |
-            sed 's/^-A/-D/' | while IFS= read -r rule; do
+        # First the rules of the kernel's own chains, then Docker's chains: emptied, then removed.
+        iptables -t "$table" -S | sed -nE '/^-A DOCKER/d; /DOCKER|docker0/s/^-A/-D/p' | while IFS= read -r rule; do
             # shellcheck disable=SC2086 # a rule is words
             iptables -t "$table" $rule
         done
-        for chain in $(iptables -t "$table" -S 2>/dev/null | sed -n 's/^-N \(DOCKER.*\)/\1/p'); do
-            iptables -t "$table" -F "$chain"
-        done
-        for chain in $(iptables -t "$table" -S 2>/dev/null | sed -n 's/^-N \(DOCKER.*\)/\1/p'); do
-            iptables -t "$table" -X "$chain"
+        for rule in -F -X; do
+            for chain in $(iptables -t "$table" -S | sed -n 's/^-N \(DOCKER.*\)/\1/p'); do
+                iptables -t "$table" "$rule" "$chain"
+            done
         done
     done
     iptables -P FORWARD "$(cat "$LAB_RUN/forward_policy" 2>/dev/null || echo ACCEPT)"
