@@ -22,7 +22,6 @@ pub mod engine;
 pub mod fs_atomic;
 pub mod keys;
 pub mod source;
-pub mod stack_source;
 pub mod ssh;
 pub mod stack_source;
 pub mod vault;

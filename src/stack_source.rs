@@ -129,7 +129,8 @@ impl StackFiles for Folder {
 mod tests {
     use super::*;
 
-    const TINY: &str = "name = \"NAME\"\n[[files]]\ntemplate = \"c.tera\"\ndestination = \"docker-compose.yml\"\n";
+    const TINY: &str =
+        "name = \"NAME\"\n[[files]]\ntemplate = \"c.tera\"\ndestination = \"docker-compose.yml\"\n";
 
     fn stack(folder: &Path, name: &str) {
         std::fs::create_dir_all(folder).unwrap();

@@ -57,14 +57,16 @@ fn resolve(stack: &Stack, client: &Client, secrets: &BTreeMap<String, Secret<Str
 }
 
 fn images(stack: &Stack, version: &str) -> BTreeMap<String, String> {
-    let tag = |service: &str| image_tag(&stack.name, service, &sha256(format!("{service} {version}").as_bytes()));
+    let tag =
+        |service: &str| image_tag(&stack.name, service, &sha256(format!("{service} {version}").as_bytes()));
     stack.built_services().map(|(service, _)| (service.name.clone(), tag(&service.name))).collect()
 }
 
 fn render_as(stack: &Stack, client: &Client, id: &str, images: &BTreeMap<String, String>) -> Rendered {
     let env = resolve(stack, client, &secrets(stack, client));
     let release = ReleaseContext::new(&stack.name, id, id);
-    let input = RenderInput { client, fleet: "suite", env: &env, release: &release, images, source_digest: None };
+    let input =
+        RenderInput { client, fleet: "suite", env: &env, release: &release, images, source_digest: None };
     stack.render(&input).unwrap_or_else(|found| panic!("{found}"))
 }
 
@@ -82,7 +84,8 @@ fn geoclic() -> Stack {
 
 #[test]
 fn every_built_in_stack_is_embedded_whole_and_loads() {
-    let mut folders: Vec<_> = std::fs::read_dir("templates").unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut folders: Vec<_> =
+        std::fs::read_dir("templates").unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     let names: Vec<_> = folders.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
     let mut embedded: Vec<_> = BUILTINS.iter().map(|builtin| builtin.name).collect();
@@ -95,7 +98,11 @@ fn every_built_in_stack_is_embedded_whole_and_loads() {
         for entry in walkdir::WalkDir::new(&folder).into_iter().map(Result::unwrap) {
             if entry.file_type().is_file() {
                 let name = entry.path().strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
-                assert_eq!(builtin.read(&name).as_deref(), Some(&*std::fs::read(entry.path()).unwrap()), "{name}");
+                assert_eq!(
+                    builtin.read(&name).as_deref(),
+                    Some(&*std::fs::read(entry.path()).unwrap()),
+                    "{name}"
+                );
                 files.push(name);
             }
         }

@@ -2,10 +2,10 @@
 
 use std::io::{BufRead as _, IsTerminal as _};
 
-use super::global::{ColorWhen, Global};
-use super::running::Run;
 use super::context::Fleet;
 use super::global::Limits;
+use super::global::{ColorWhen, Global};
+use super::running::Run;
 use crate::engine::Answer;
 use crate::shell::Cmd;
 use crate::ssh::Target;
@@ -104,7 +104,8 @@ impl App {
 
     /// Plays a made-up run, to judge the screen by eye.
     pub fn test_progress(&self) {
-        let settings = ui::Settings { json: self.global.json, verbose: self.global.verbose, look: self.stderr };
+        let settings =
+            ui::Settings { json: self.global.json, verbose: self.global.verbose, look: self.stderr };
         ui::demo(&mut *ui::renderer(&settings), 8, 1.0);
     }
 }

@@ -88,7 +88,8 @@ impl<'f> Assembler<'f> {
             let path = fleet.path(path);
             std::fs::read(&path).with_context(|| format!("{key}: {} cannot be read", path.display()))
         };
-        let acme_ca = settings.acme.ca.as_ref().map(|path| read("fleet.acme.ca", path.as_str())).transpose()?;
+        let acme_ca =
+            settings.acme.ca.as_ref().map(|path| read("fleet.acme.ca", path.as_str())).transpose()?;
         let docker_key = match &settings.docker.key {
             Some(path) => RepositoryKey::Content(read("fleet.docker.key", path.as_str())?),
             None => RepositoryKey::Url(DOCKER_KEY.to_owned()),

@@ -7,8 +7,8 @@ use super::assemble::{Assembler, NewSecrets};
 use super::context::Fleet;
 use super::exit::{refused, usage};
 use super::global::Limits;
-use super::running::{Run, new_run};
 use super::preview;
+use super::running::{Run, new_run};
 use crate::engine::{Job, Surveyed};
 use crate::event::{ExitKind, Fault, Outcome};
 use crate::hint::HintExt as _;
@@ -40,11 +40,20 @@ pub struct Wish<'a> {
     pub check: bool,
 }
 
-pub fn run(app: &App, fleet: &Fleet, clients: &[&Client], options: &Options, wish: &Wish<'_>) -> anyhow::Result<ExitKind> {
+pub fn run(
+    app: &App,
+    fleet: &Fleet,
+    clients: &[&Client],
+    options: &Options,
+    wish: &Wish<'_>,
+) -> anyhow::Result<ExitKind> {
     let previewing = options.dry_run || wish.check;
     if !previewing && !options.yes && !app.can_ask() {
-        return Err(usage(format!("{} changes clients and there is no terminal to confirm it on", wish.verb))
-            .hint("add --yes to go on without being asked, or --dry-run to see the plan"));
+        return Err(usage(format!(
+            "{} changes clients and there is no terminal to confirm it on",
+            wish.verb
+        ))
+        .hint("add --yes to go on without being asked, or --dry-run to see the plan"));
     }
     let info = new_run();
     let new_secrets = if previewing { NewSecrets::Pretend } else { NewSecrets::Keep };

@@ -30,7 +30,8 @@ impl Fleet {
     /// # Errors
     /// No registry, or everything that is wrong in it.
     pub fn open(global: &Global) -> anyhow::Result<Fleet> {
-        let (dir, file) = global.locate().hint("run `fleet init` to make a fleet directory, or name one with -C DIR")?;
+        let (dir, file) =
+            global.locate().hint("run `fleet init` to make a fleet directory, or name one with -C DIR")?;
         let bytes = std::fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?;
         let text = String::from_utf8(bytes).map_err(|error| {
             anyhow::anyhow!("{} is not UTF-8 (byte {})", file.display(), error.utf8_error().valid_up_to())

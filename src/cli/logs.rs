@@ -70,7 +70,11 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
                 }
                 if !output.exit.success() {
                     failed += 1;
-                    app.tell(&format!("{}: {}\n", answer.client, crate::secret::clean_bytes(&output.stderr).trim()));
+                    app.tell(&format!(
+                        "{}: {}\n",
+                        answer.client,
+                        crate::secret::clean_bytes(&output.stderr).trim()
+                    ));
                 }
             }
             Err(outcome) => {

@@ -52,7 +52,12 @@ fn lines(plans: &[StagePlan], look: &Look, verbose: bool) -> Vec<String> {
                 Change::Nothing => (" ", Role::Faint),
             };
             let stage = format!("{:<8}", plan.stage.name());
-            lines.push(format!("  {} {} {}", look.paint(role, mark), look.paint(Role::Faint, &stage), step.title));
+            lines.push(format!(
+                "  {} {} {}",
+                look.paint(role, mark),
+                look.paint(Role::Faint, &stage),
+                step.title
+            ));
             for detail in step.details.iter().filter(|_| verbose || step.details.len() <= 3) {
                 lines.push(look.paint(Role::Faint, &format!("             {detail}")));
             }

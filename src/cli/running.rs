@@ -117,10 +117,9 @@ impl Run {
             cancel: Cancel::default(),
             limits: crate::engine::Limits { parallel: parallel.unwrap_or(PARALLEL), host: limits.timeout },
         };
-        engine.emitter.emit(
-            None,
-            EventKind::RunStarted { verb: verb.to_owned(), who: info.who.clone(), clients },
-        );
+        engine
+            .emitter
+            .emit(None, EventKind::RunStarted { verb: verb.to_owned(), who: info.who.clone(), clients });
         // What only looks answers with its own data on stdout, so its events stay on stderr.
         let json = app.global.json && journal.is_some();
         let renderer = ui::renderer(&ui::Settings { json, verbose: app.global.verbose, look: app.stderr });
@@ -199,7 +198,9 @@ fn signal(cancel: &Cancel) -> bool {
     let text = match cancel.raise() {
         Level::Run => return true,
         Level::Drain => "\nno new step is started; running steps are finished (press again to leave them)\n",
-        Level::Abandon if before == Level::Drain => "\nleaving running steps as they are (press again to end at once)\n",
+        Level::Abandon if before == Level::Drain => {
+            "\nleaving running steps as they are (press again to end at once)\n"
+        }
         Level::Abandon => return false,
     };
     ui::tell(text);

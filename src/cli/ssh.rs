@@ -34,7 +34,11 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let targets = Targets { clients: vec![args.client.clone()], ..Targets::default() };
     let clients = targets.required(&fleet)?;
     let [client] = clients.as_slice() else {
-        return Err(refused(format!("{} names {} clients; a shell opens on one", args.client, clients.len())));
+        return Err(refused(format!(
+            "{} names {} clients; a shell opens on one",
+            args.client,
+            clients.len()
+        )));
     };
     let target = fleet.target(client);
     // A first contact records the host key here, so that ssh can be held to it.
@@ -52,7 +56,8 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         }
     })?;
     super::running::shut_down(runtime);
-    let words = interactive_argv(&target, &args.command).map_err(|error| refused(error.what()).hint(error.remedy()))?;
+    let words = interactive_argv(&target, &args.command)
+        .map_err(|error| refused(error.what()).hint(error.remedy()))?;
     let error = std::process::Command::new(&words[0]).args(&words[1..]).exec();
     Err(error).context("ssh cannot be started").hint("install the OpenSSH client (package openssh-client)")
 }

@@ -171,9 +171,10 @@ fn table(list: &[Status]) -> Table {
             status
                 .backup
                 .as_ref()
-                .map_or_else(|| "none yet".to_owned(), |backup| {
-                    format!("{} h ago{}", backup.age_hours, if backup.ok { "" } else { ", failed" })
-                })
+                .map_or_else(
+                    || "none yet".to_owned(),
+                    |backup| format!("{} h ago{}", backup.age_hours, if backup.ok { "" } else { ", failed" }),
+                )
                 .into(),
             status
                 .sentry

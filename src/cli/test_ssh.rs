@@ -42,7 +42,11 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let questions = clients.iter().map(|client| (fleet.target(client), cmd.clone())).collect();
     let answers = app.ask(&fleet, "test-ssh", questions, &args.limits)?;
     let (mut table, mut remedies) = (
-        Table::new([Column::new("client").at_least(8), Column::new("result").at_least(6), Column::new("detail")]),
+        Table::new([
+            Column::new("client").at_least(8),
+            Column::new("result").at_least(6),
+            Column::new("detail"),
+        ]),
         String::new(),
     );
     let (mut bad, mut reached) = (0, 0);
@@ -110,7 +114,8 @@ fn judge(user: &str, said: &str) -> Result<String, (String, String)> {
         ));
     }
     let here = jiff::Timestamp::now().as_second().unsigned_abs();
-    let skew = value("clock").and_then(|text| text.parse::<u64>().ok()).map_or(0, |there| there.abs_diff(here));
+    let skew =
+        value("clock").and_then(|text| text.parse::<u64>().ok()).map_or(0, |there| there.abs_diff(here));
     if skew > CLOCK_SKEW {
         return Err((
             format!("its clock is {skew} s off this machine's"),

@@ -207,13 +207,7 @@ pub fn last_logs(stack: &str, service: &str, lines: u32) -> Cmd {
 /// The last log lines of services, each behind its service's name and a tab; all services when
 /// none is named.
 #[must_use]
-pub fn logs(
-    stack: &str,
-    services: &[String],
-    tail: u32,
-    since: Option<Duration>,
-    timestamps: bool,
-) -> Cmd {
+pub fn logs(stack: &str, services: &[String], tail: u32, since: Option<Duration>, timestamps: bool) -> Cmd {
     let mut options = format!("--tail {tail}");
     if let Some(since) = since {
         options.push_str(&format!(" --since {}s", since.as_secs()));

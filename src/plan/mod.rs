@@ -11,9 +11,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 
-pub use desired::{
-    Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush,
-};
+pub use desired::{Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
 
 use crate::facts::Facts;
 use crate::ops::probe::{Question, probe};

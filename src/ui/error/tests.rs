@@ -68,7 +68,10 @@ fn findings_show_their_place_their_line_and_their_end() {
     let found = Diagnostics(vec![
         problem(12, 10, 12, "domain = \"ville lyon\""),
         Diagnostic { position: None, snippet: None, key: String::new(), ..problem(1, 1, 1, "") },
-        Diagnostic { fault: Fault::new("\"ville lyon\" is not a domain name"), ..problem(7, 3, 1, "\tx = 1") },
+        Diagnostic {
+            fault: Fault::new("\"ville lyon\" is not a domain name"),
+            ..problem(7, 3, 1, "\tx = 1")
+        },
     ]);
     let error = anyhow::Error::new(found).context("cannot read the registry");
     insta::assert_snapshot!(render(&error, &look(120, 40)), @r#"
