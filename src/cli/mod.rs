@@ -4,11 +4,13 @@
 
 pub mod add;
 mod app;
+mod ask;
 mod assemble;
 mod change;
 mod completions;
 mod context;
 mod exit;
+mod explain;
 pub mod global;
 mod init;
 mod list;
@@ -106,8 +108,9 @@ pub fn main() -> ExitCode {
     let exit = match dispatch(&app, &cli.command) {
         Ok(exit) => exit,
         Err(error) => {
+            let error = explain::explain(error);
             app.error(&error);
-            exit::exit_of(&error)
+            if explain::is_held(&error) { ExitKind::Locked } else { exit::exit_of(&error) }
         }
     };
     ExitCode::from(exit as u8)

@@ -21,6 +21,7 @@ use std::time::Duration;
 pub use self::error::{Agent, ConnectError, Place, Stage};
 pub use self::host_keys::HostKeyPolicy;
 pub use self::interactive::argv as interactive_argv;
+pub use self::known_hosts::KnownHosts;
 pub use self::native::{NativeSession, connect, connect_watched};
 pub use self::rsync::{RSYNC_SHELL, rsync_shell_main};
 pub use self::scripted::{Answer, Scripted};
