@@ -56,7 +56,8 @@ impl Lines {
         self.names = summary::name_columns(clients.iter().map(String::as_str), &self.look);
         self.clients = clients.len();
         let what = format!("{}: {}", text::flat(verb), text::count(clients.len(), "client"));
-        self.line(None,
+        self.line(
+            None,
             Line::new().with(Role::Strong, what).with(Role::Faint, format!(", run {}", text::flat(run))),
         );
     }
