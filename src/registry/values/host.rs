@@ -1,7 +1,7 @@
 //! Names and addresses of machines (RFC 1123, section 2.1; IPv4, IPv6).
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::{User, checked_text};
 use crate::diagnostic::{Fault, shown};
@@ -176,12 +176,6 @@ impl fmt::Display for Address {
             Address::Ip(ip) => f.pad(&ip.to_string()),
             Address::Host(host) => f.pad(host),
         }
-    }
-}
-
-impl Default for Address {
-    fn default() -> Self {
-        Address::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 }
 
