@@ -18,8 +18,8 @@ pub mod plan;
 
 pub mod engine;
 pub mod keys;
-pub mod stack_source;
 pub mod ssh;
+pub mod stack_source;
 pub mod vault;
 
 pub mod cli;

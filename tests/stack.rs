@@ -7,7 +7,8 @@ use std::path::Path;
 use fleet::registry::{Client, Registry};
 use fleet::secret::{Secret, generate};
 use fleet::stack::{
-    BUILTINS, EnvInput, ReleaseContext, RenderInput, Rendered, ResolvedEnv, Stack, image_tag, sha256,
+    BUILTINS, EnvInput, ReleaseContext, RenderInput, Rendered, ResolvedEnv, Stack, StackFiles, image_tag,
+    sha256,
 };
 use fleet::stack_source::load_stack;
 use rand::SeedableRng as _;
@@ -57,14 +58,16 @@ fn resolve(stack: &Stack, client: &Client, secrets: &BTreeMap<String, Secret<Str
 }
 
 fn images(stack: &Stack, version: &str) -> BTreeMap<String, String> {
-    let tag = |service: &str| image_tag(&stack.name, service, &sha256(format!("{service} {version}").as_bytes()));
+    let tag =
+        |service: &str| image_tag(&stack.name, service, &sha256(format!("{service} {version}").as_bytes()));
     stack.built_services().map(|(service, _)| (service.name.clone(), tag(&service.name))).collect()
 }
 
 fn render_as(stack: &Stack, client: &Client, id: &str, images: &BTreeMap<String, String>) -> Rendered {
     let env = resolve(stack, client, &secrets(stack, client));
     let release = ReleaseContext::new(&stack.name, id, id);
-    let input = RenderInput { client, fleet: "suite", env: &env, release: &release, images, source_digest: None };
+    let input =
+        RenderInput { client, fleet: "suite", env: &env, release: &release, images, source_digest: None };
     stack.render(&input).unwrap_or_else(|found| panic!("{found}"))
 }
 
@@ -82,20 +85,24 @@ fn geoclic() -> Stack {
 
 #[test]
 fn every_built_in_stack_is_embedded_whole_and_loads() {
-    let mut folders: Vec<_> = std::fs::read_dir("templates").unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut folders: Vec<_> =
+        std::fs::read_dir("templates").unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     let names: Vec<_> = folders.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
     let mut embedded: Vec<_> = BUILTINS.iter().map(|builtin| builtin.name).collect();
     embedded.sort_unstable();
     assert_eq!(embedded, names, "src/stack/builtin.rs lists every folder of templates/");
     for builtin in BUILTINS {
-        use fleet::stack::StackFiles as _;
         let folder = Path::new("templates").join(builtin.name);
         let mut files = Vec::new();
         for entry in walkdir::WalkDir::new(&folder).into_iter().map(Result::unwrap) {
             if entry.file_type().is_file() {
                 let name = entry.path().strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
-                assert_eq!(builtin.read(&name).as_deref(), Some(&*std::fs::read(entry.path()).unwrap()), "{name}");
+                assert_eq!(
+                    builtin.read(&name).as_deref(),
+                    Some(&*std::fs::read(entry.path()).unwrap()),
+                    "{name}"
+                );
                 files.push(name);
             }
         }
@@ -112,4 +119,121 @@ fn geoclic_renders_for_two_clients() {
     insta::assert_snapshot!("geoclic_compose", text(&lyon, "docker-compose.yml"));
     insta::assert_snapshot!("geoclic_nginx", text(&lyon, "nginx/geoclic.conf"));
     insta::assert_snapshot!("geoclic_env", text(&render(&stack, &client("bourg")), ".env"));
+}
+
+/// A stack's folder in one text: `=== PATH` begins each file.
+struct Sample(BTreeMap<String, Vec<u8>>);
+
+impl Sample {
+    fn read(path: &Path) -> Sample {
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut files = BTreeMap::new();
+        for part in text.strip_prefix("=== ").expect("a first file").split("\n=== ") {
+            let (name, content) = part.split_once('\n').unwrap_or((part, ""));
+            // What a text file cannot hold.
+            let content = if content.trim() == "BINARY" {
+                vec![0xff, 0xfe]
+            } else {
+                format!("{content}\n").into_bytes()
+            };
+            files.insert(name.to_owned(), content);
+        }
+        Sample(files)
+    }
+}
+
+impl StackFiles for Sample {
+    fn paths(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    fn read(&self, path: &str) -> Option<std::borrow::Cow<'_, [u8]>> {
+        self.0.get(path).map(|bytes| bytes.as_slice().into())
+    }
+}
+
+fn samples(folder: &str) -> Vec<(String, Sample)> {
+    let entries = std::fs::read_dir(Path::new("tests/stacks").join(folder)).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    paths.iter().map(|path| (name(path), Sample::read(path))).collect()
+}
+
+/// Everything of a release in one text, the secret files too: the samples' values are no secrets.
+fn everything(rendered: &Rendered) -> String {
+    let file = |file: &fleet::stack::RenderedFile| {
+        let mounted = file.mounted.as_ref().map(|path| format!(" at {path}")).unwrap_or_default();
+        let secret = if file.secret { " secret" } else { "" };
+        let text = String::from_utf8_lossy(&file.content);
+        format!("=== {} {:04o}{secret}{mounted}\n{text}", file.destination, file.mode)
+    };
+    rendered.files.iter().map(file).collect()
+}
+
+#[test]
+fn stacks_that_nobody_has_seen_before_render() {
+    for (name, sample) in samples("valid") {
+        let stack = Stack::load(&sample, &name).unwrap_or_else(|found| panic!("{found}"));
+        let mut client = client("ville-lyon");
+        client.env.clear();
+        insta::with_settings!({ snapshot_suffix => name, omit_expression => true }, {
+            insta::assert_snapshot!("valid", everything(&render(&stack, &client)));
+        });
+    }
+}
+
+#[test]
+fn the_tiny_stack_of_the_tests_renders() {
+    let stack = load_stack(Path::new("tests"), "apps/tiny").unwrap_or_else(|error| panic!("{error}"));
+    let mut client = client("ville-lyon");
+    client.env.clear();
+    insta::assert_snapshot!("tiny", everything(&render(&stack, &client)));
+}
+
+/// What is wrong with a sample: with its stack.toml, its templates, or for the sample's client.
+fn refusal(name: &str, sample: &Sample) -> String {
+    let stack = match Stack::load(sample, name) {
+        Err(found) => return found.to_string(),
+        Ok(stack) => stack,
+    };
+    let mut client = client("bourg");
+    client.env.clear();
+    let mut secrets = secrets(&stack, &client);
+    if stack.env.variables.contains_key("TOKEN") {
+        secrets.entry("TOKEN".to_owned()).or_insert_with(|| Secret::from("correct+horse+battery"));
+    }
+    let input = EnvInput { client: &client, fleet: "suite", registry: "clients.toml", secrets: &secrets };
+    let env = match stack.env.resolve(input) {
+        Err(found) => return found.to_string(),
+        Ok(env) => env,
+    };
+    let release = ReleaseContext::new(&stack.name, "1", "1");
+    let images = BTreeMap::new();
+    let input = RenderInput {
+        client: &client,
+        fleet: "suite",
+        env: &env,
+        release: &release,
+        images: &images,
+        source_digest: None,
+    };
+    let found = stack.render(&input).expect_err(name).to_string();
+    for (name, value) in env.secrets() {
+        assert!(!found.contains(value.reveal().as_str()), "{name} is in {found}");
+    }
+    found
+}
+
+#[test]
+fn each_invalid_stack_is_refused_with_its_place_and_what_to_do() {
+    let all = samples("invalid");
+    assert!(all.len() >= 20);
+    for (name, sample) in all {
+        let found = refusal(&name, &sample);
+        assert!(!found.contains("hunter2"), "{name}: {found}");
+        insta::with_settings!({ snapshot_suffix => name, omit_expression => true }, {
+            insta::assert_snapshot!("invalid", found);
+        });
+    }
 }

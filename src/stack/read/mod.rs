@@ -239,7 +239,8 @@ fn distinct(files: &[Placed<'_, FileSpec>]) {
             } else {
                 continue;
             };
-            return file.place.fault(Fault::new(message)).unwrap_or_default();
+            file.place.fault::<()>(Fault::new(message)).unwrap_or_default();
+            break;
         }
     }
 }
