@@ -237,3 +237,141 @@ fn each_invalid_stack_is_refused_with_its_place_and_what_to_do() {
         });
     }
 }
+
+/// The lines that differ, as `-old` and `+new`.
+fn difference(old: &str, new: &str) -> Vec<String> {
+    let diff = similar::TextDiff::from_lines(old, new);
+    let changed = diff.iter_all_changes().filter(|change| change.tag() != similar::ChangeTag::Equal);
+    changed.map(|change| format!("{}{}", change.tag(), change.value().trim())).collect()
+}
+
+#[test]
+fn an_update_of_one_service_changes_that_service_alone() {
+    let stack = geoclic();
+    let lyon = client("ville-lyon");
+    let old = images(&stack, "1");
+    let with = |service: &str| {
+        let mut new = old.clone();
+        new.insert(service.to_owned(), format!("geoclic/{service}:0123456789ab"));
+        new
+    };
+    let before = render_as(&stack, &lyon, "1", &old);
+    let after = render_as(&stack, &lyon, "2", &with("portail"));
+    let changed = difference(text(&before, "docker-compose.yml"), text(&after, "docker-compose.yml"));
+    assert_eq!(
+        changed,
+        [format!("-image: \"{}\"", old["portail"]), "+image: \"geoclic/portail:0123456789ab\"".to_owned()]
+    );
+    for file in [".env", "nginx/geoclic.conf"] {
+        assert_eq!(text(&before, file), text(&after, file), "{file}");
+    }
+    // The API's release is its own build, in Sentry too.
+    let after = render_as(&stack, &lyon, "2", &with("api"));
+    let changed = difference(text(&before, ".env"), text(&after, ".env"));
+    assert_eq!(changed.last().unwrap(), "+SENTRY_RELEASE='geoclic@0123456789ab'");
+    assert_eq!(changed.len(), 2);
+}
+
+#[test]
+fn a_mounted_file_has_another_place_exactly_when_its_content_differs() {
+    let stack = geoclic();
+    let mut lyon = client("ville-lyon");
+    let before = render(&stack, &lyon);
+    let place = |rendered: &Rendered| rendered.file("nginx/geoclic.conf").unwrap().mounted.clone().unwrap();
+    assert!(text(&before, "docker-compose.yml").contains(&format!("\"{}:/etc/nginx/", place(&before))));
+    lyon.env.insert("PUBLIC_NAME".to_owned(), "Lyon".to_owned());
+    assert_eq!(place(&render(&stack, &lyon)), place(&before));
+    lyon.env.insert("MAX_UPLOAD_MB".to_owned(), "50".to_owned());
+    let after = render(&stack, &lyon);
+    assert_ne!(place(&after), place(&before));
+    let changed = difference(text(&before, "docker-compose.yml"), text(&after, "docker-compose.yml"));
+    assert_eq!(changed.len(), 2, "{changed:?}");
+}
+
+#[test]
+fn two_releases_of_the_same_have_one_digest() {
+    let mut sample = Sample(BTreeMap::from([(
+        "stack.toml".to_owned(),
+        b"name = \"x\"\n[[files]]\ntemplate = \"c\"\ndestination = \"docker-compose.yml\"\n[env.A]\ndefault = \"1\"\n".to_vec(),
+    )]));
+    let release =
+        "# {{ release.id }} {{ release.version }} {{ release.dir }} {{ release.source_dir }} {{ env.A }}\n";
+    sample.0.insert("c".to_owned(), release.as_bytes().to_vec());
+    let stack = Stack::load(&sample, "x").unwrap();
+    let mut client = client("bourg");
+    client.env.clear();
+    let none = BTreeMap::new();
+    let one = render_as(&stack, &client, "1", &none);
+    let two = render_as(&stack, &client, "2", &none);
+    assert_ne!(text(&one, "docker-compose.yml"), text(&two, "docker-compose.yml"));
+    assert_eq!(text(&two, "docker-compose.yml"), "# 2 2 /opt/x/releases/2 /opt/x/releases/2/source 1\n");
+    assert_eq!(one.digest, two.digest);
+    let images = BTreeMap::from([("web".to_owned(), "x/web:1".to_owned())]);
+    assert_ne!(one.digest, render_as(&stack, &client, "1", &images).digest);
+    client.env.insert("A".to_owned(), "2".to_owned());
+    assert_ne!(one.digest, render_as(&stack, &client, "1", &none).digest);
+}
+
+#[test]
+fn a_clients_values_are_in_no_other_clients_files() {
+    let stack = geoclic();
+    let (lyon, bourg) = (client("ville-lyon"), client("bourg"));
+    let of_lyon = everything(&render(&stack, &lyon));
+    let of_bourg = everything(&render(&stack, &bourg));
+    let needles = |client: &Client| {
+        let mut needles: Vec<String> = vec![client.name.to_string(), client.domain.to_string()];
+        needles.extend(secrets(&stack, client).values().map(|secret| secret.reveal().clone()));
+        needles
+    };
+    for (needle, own, other) in needles(&lyon)
+        .into_iter()
+        .map(|needle| (needle, &of_lyon, &of_bourg))
+        .chain(needles(&bourg).into_iter().map(|needle| (needle, &of_bourg, &of_lyon)))
+    {
+        assert!(own.contains(&needle) && !other.contains(&needle), "{needle}");
+    }
+}
+
+#[test]
+fn secrets_are_in_secret_files_only_and_in_no_debug_form() {
+    let stack = geoclic();
+    let lyon = client("ville-lyon");
+    let rendered = render(&stack, &lyon);
+    let secrets = secrets(&stack, &lyon);
+    for (name, secret) in &secrets {
+        for file in &rendered.files {
+            let holds = String::from_utf8_lossy(&file.content).contains(secret.reveal().as_str());
+            assert_eq!(holds, file.destination == ".env", "{name} in {}", file.destination);
+            assert_eq!(file.secret, file.destination == ".env");
+        }
+        assert!(!format!("{rendered:?}").contains(secret.reveal().as_str()), "{name}");
+    }
+}
+
+#[test]
+fn no_line_of_rust_knows_an_application() {
+    let mut seen = 0;
+    for entry in walkdir::WalkDir::new("src").into_iter().map(Result::unwrap) {
+        let path = entry.path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let skipped = name.ends_with("tests.rs") || path.ends_with("stack/builtin.rs");
+        if skipped || !name.ends_with(".rs") {
+            continue;
+        }
+        seen += 1;
+        let text = std::fs::read_to_string(path).unwrap();
+        // Comments may name an example; code may not.
+        let code = text
+            .split("#[cfg(test)]")
+            .next()
+            .unwrap()
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            for builtin in BUILTINS {
+                assert!(!line.contains(builtin.name), "{}: {line}", path.display());
+            }
+        }
+    }
+    assert!(seen > 20);
+}
