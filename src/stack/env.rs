@@ -12,6 +12,9 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Fault, shown};
 use crate::registry::Client;
 use crate::secret::{Generator, Secret};
 
+/// Beginnings of names that Compose obeys when it finds them in an environment file.
+pub(super) const RESERVED: [&str; 2] = ["COMPOSE_", "DOCKER_"];
+
 /// What the environment of a client is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct EnvInput<'a> {
@@ -78,7 +81,8 @@ impl EnvSchema {
             if self.variables.contains_key(name) {
                 continue;
             }
-            if self.extra {
+            let reserved = RESERVED.iter().any(|prefix| name.starts_with(prefix));
+            if self.extra && !reserved {
                 let value = EnvValue { value: value.clone().into(), secret: false, origin: Origin::Client };
                 resolved.values.insert(name.clone(), value);
             } else {
@@ -110,6 +114,9 @@ impl EnvSchema {
     }
 
     fn unknown(&self, name: &str) -> Fault {
+        if self.extra {
+            return Fault::new("is a word to Docker itself").hint("choose another name");
+        }
         let fault = Fault::new("the stack knows no such variable");
         let suggested = fault.clone().suggest(name, self.variables.keys().map(String::as_str));
         match suggested.hint {
@@ -136,7 +143,10 @@ impl EnvSchema {
         };
         let set = format!("run `fleet secrets set {} {name}`", input.client.name);
         if origin == Origin::Client && variable.secret {
-            let hint = format!("remove it here and {set}; whoever could read this file knows it");
+            let hint = match self.sentry.dsn.as_deref() == Some(name) {
+                true => "write it as sentry = { dsn = \"...\" }".to_owned(),
+                false => format!("remove it here and {set}; whoever could read this file knows it"),
+            };
             let fault = Fault::new("is a secret and has no place in this file").hint(hint);
             return Err((Place::Registry, fault));
         }

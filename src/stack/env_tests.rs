@@ -153,6 +153,23 @@ fn unknown_variables_are_taken_where_the_stack_says_so() {
 }
 
 #[test]
+fn what_docker_itself_obeys_is_no_variable_and_a_dsn_has_its_own_place() {
+    let extra = format!("extra_env = true\n{STACK}");
+    let dsn = "https://hunter2@o1.ingest.sentry.io/42";
+    let env =
+        format!("env = {{ PUBLIC_NAME = \"x\", COMPOSE_FILE = \"/etc/passwd\", SENTRY_DSN = \"{dsn}\" }}");
+    let found = resolve(&extra, &client(&env), &secrets(&VAULT)).unwrap_err();
+    assert!(!found.contains("hunter2"), "{found}");
+    assert_snapshot!(found, @r#"
+    clients.toml: clients.anne.env.COMPOSE_FILE: is a word to Docker itself
+      hint: choose another name
+
+    clients.toml: clients.anne.env.SENTRY_DSN: is a secret and has no place in this file
+      hint: write it as sentry = { dsn = "..." }
+    "#);
+}
+
+#[test]
 fn only_what_the_vault_lacks_is_generated() {
     let schema = schema(STACK);
     let names = |had: &[&str]| {

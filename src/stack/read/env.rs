@@ -1,9 +1,10 @@
 //! `[env.NAME]`.
 
-use super::super::context;
 use super::super::schema::Variable;
+use super::super::{context, env};
 use super::kinds::{pattern, scalar_text};
 use crate::diagnostic::{Fault, nearest, shown};
+use crate::registry::values;
 use crate::secret::{Generator, GeneratorError};
 use crate::toml_reader::{Table, boolean, parsed, placed, string};
 
@@ -11,6 +12,18 @@ use crate::toml_reader::{Table, boolean, parsed, placed, string};
 pub struct Read {
     pub name: String,
     pub variable: Variable,
+}
+
+/// A variable's name: one that neither a shell nor Compose misunderstands.
+pub fn name(text: &str) -> Result<String, Fault> {
+    let name = values::variable(text)?;
+    match env::RESERVED.iter().find(|prefix| name.starts_with(**prefix)) {
+        None => Ok(name),
+        Some(prefix) => {
+            let fault = Fault::new(format!("{} is a word to Docker itself", shown(text)));
+            Err(fault.expected(format!("a name that does not start with {prefix}")))
+        }
+    }
 }
 
 /// One of them.
