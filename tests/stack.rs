@@ -184,6 +184,14 @@ fn stacks_that_nobody_has_seen_before_render() {
 }
 
 #[test]
+fn assistant_auto_renders() {
+    let stack = load_stack(Path::new("tests"), "assistant-auto").unwrap_or_else(|error| panic!("{error}"));
+    let mut client = client("ville-lyon");
+    client.env.clear();
+    insta::assert_snapshot!("assistant_auto", everything(&render(&stack, &client)));
+}
+
+#[test]
 fn the_tiny_stack_of_the_tests_renders() {
     let stack = load_stack(Path::new("tests"), "apps/tiny").unwrap_or_else(|error| panic!("{error}"));
     let mut client = client("ville-lyon");
