@@ -1,1 +1,293 @@
-//! Placeholder room.
+//! What a host is now, as one probe found it.
+//!
+//! The text comes from a machine that may be hostile: it is parsed as data, an unknown key is
+//! passed over, and a value that does not parse is as good as absent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Longest value kept, in bytes: a hostile host fills no memory.
+const MAX_VALUE: usize = 256 * 1024;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// First value of each single-valued key.
+    values: BTreeMap<String, String>,
+    pub ssh_ports: BTreeSet<u16>,
+    /// Installed packages and their versions.
+    pub packages: BTreeMap<String, String>,
+    pub units: BTreeMap<String, Unit>,
+    pub files: BTreeMap<String, FileFact>,
+    /// Folders and their modes.
+    pub dirs: BTreeMap<String, String>,
+    /// Release ids on the host; `true` when every part of it arrived.
+    pub releases: BTreeMap<String, bool>,
+    pub containers: Vec<Container>,
+    /// Image references and their ids.
+    pub images: BTreeMap<String, String>,
+    pub volumes: BTreeSet<String>,
+    /// Applied migrations and the hash of each; `None` while the database does not answer.
+    pub migrations: Option<BTreeMap<String, String>>,
+    pub state: Option<State>,
+    pub lease: Option<Lease>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unit {
+    pub enabled: String,
+    pub active: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileFact {
+    pub sha256: String,
+    /// Octal, as `stat -c %a` prints it.
+    pub mode: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Container {
+    pub id: String,
+    pub service: String,
+    /// `running`, `restarting`, `exited`...
+    pub status: String,
+    /// `healthy`, `unhealthy`, `starting`, or `none` without a health check.
+    pub health: String,
+    pub restarts: u32,
+    pub started_at: String,
+    pub image: String,
+}
+
+impl Container {
+    #[must_use]
+    pub fn well(&self) -> bool {
+        self.status == "running" && matches!(self.health.as_str(), "healthy" | "none")
+    }
+}
+
+/// `/opt/<stack>/state.json`: written at the commit point of a release, and only there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    pub schema: String,
+    pub release: String,
+    /// What the release is made of; equal digests are the same release.
+    pub digest: String,
+    /// Code version the release was made from.
+    pub version: String,
+    pub client: String,
+    pub domain: String,
+    pub images: BTreeMap<String, String>,
+    pub env_digest: String,
+    pub who: String,
+    pub run: String,
+    pub at: String,
+    /// Release that served before this one.
+    #[serde(default)]
+    pub previous: Option<String>,
+}
+
+/// Who is changing the host now. Times are seconds of the host's own clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    pub holder: String,
+    pub run: String,
+    pub verb: String,
+    pub expires: u64,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FactsError {
+    #[error("the host's answer was cut short")]
+    Cut,
+}
+
+impl Facts {
+    /// Parses the probe's answer.
+    ///
+    /// # Errors
+    /// [`FactsError::Cut`] without the closing line.
+    pub fn parse(answer: &[u8]) -> Result<Facts, FactsError> {
+        let text = String::from_utf8_lossy(answer);
+        let mut facts = Facts::default();
+        let mut complete = false;
+        for line in text.lines() {
+            let Some((key, value)) = line.split_once('\t') else { continue };
+            if value.len() > MAX_VALUE {
+                continue;
+            }
+            complete |= key == "end";
+            facts.take(key, value);
+        }
+        if facts.value("database").is_some() && facts.migrations.is_none() {
+            facts.migrations = Some(BTreeMap::new());
+        }
+        if complete { Ok(facts) } else { Err(FactsError::Cut) }
+    }
+
+    fn take(&mut self, key: &str, value: &str) {
+        let mut words = value.split(' ');
+        let mut next = || words.next().unwrap_or_default().to_owned();
+        match key {
+            "ssh_port" => self.ssh_ports.extend(value.parse::<u16>()),
+            "package" => {
+                let (name, status, version) = (next(), next(), next());
+                if status.starts_with("ii") {
+                    self.packages.insert(name, version);
+                }
+            }
+            "unit" => {
+                let name = next();
+                self.units.insert(name, Unit { enabled: next(), active: next() });
+            }
+            "file" => {
+                let (sha256, mode) = (next(), next());
+                self.files.insert(words.collect::<Vec<_>>().join(" "), FileFact { sha256, mode });
+            }
+            "dir" => {
+                let mode = next();
+                self.dirs.insert(words.collect::<Vec<_>>().join(" "), mode);
+            }
+            "release" => {
+                let name = next();
+                self.releases.insert(name, next() == "complete");
+            }
+            "container" => self.containers.push(Container {
+                id: next(),
+                service: next(),
+                status: next(),
+                health: next(),
+                restarts: next().parse().unwrap_or(0),
+                started_at: next(),
+                image: next(),
+            }),
+            "image" => {
+                let name = next();
+                self.images.insert(name, next());
+            }
+            "volume" => {
+                self.volumes.insert(value.to_owned());
+            }
+            "migration" => {
+                let name = next();
+                self.migrations.get_or_insert_default().insert(name, next());
+            }
+            "state" => self.state = decode(value),
+            "lease" => self.lease = decode(value),
+            _ => {
+                self.values.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+            }
+        }
+    }
+
+    /// A single value of the probe; `None` when absent or empty.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    #[must_use]
+    pub fn number(&self, key: &str) -> Option<u64> {
+        self.value(key)?.trim().parse().ok()
+    }
+
+    #[must_use]
+    pub fn os(&self) -> (&str, &str) {
+        (self.value("os").unwrap_or("unknown"), self.value("os_version").unwrap_or(""))
+    }
+
+    #[must_use]
+    pub fn current(&self) -> Option<&str> {
+        self.value("current")
+    }
+
+    /// Status and seconds of the client's own health address, asked on the host.
+    #[must_use]
+    pub fn http(&self) -> Option<(u16, f64)> {
+        let (code, seconds) = self.value("http")?.split_once(' ')?;
+        Some((code.parse().ok()?, seconds.parse().ok()?))
+    }
+
+    /// Body of the health answer when it is JSON.
+    #[must_use]
+    pub fn http_json(&self) -> Option<serde_json::Value> {
+        decode(self.value("http_body")?)
+    }
+
+    /// A digest of all that a plan is made from: it changes when somebody else changed the host,
+    /// and not because time passed.
+    #[must_use]
+    pub fn basis(&self) -> String {
+        let mut hasher = Sha256::new();
+        let mut add = |text: &str| {
+            hasher.update((text.len() as u64).to_be_bytes());
+            hasher.update(text.as_bytes());
+        };
+        for key in
+            ["os", "os_version", "current", "engine", "compose", "firewall", "live_serial", "disk_serial"]
+        {
+            add(self.value(key).unwrap_or(""));
+        }
+        for (name, version) in &self.packages {
+            add(name);
+            add(version);
+        }
+        for (path, file) in &self.files {
+            add(path);
+            add(&file.sha256);
+            add(&file.mode);
+        }
+        add(self.state.as_ref().map_or("", |state| &state.digest));
+        for (name, hash) in self.migrations.iter().flatten() {
+            add(name);
+            add(hash);
+        }
+        for container in &self.containers {
+            add(&container.id);
+        }
+        crate::shell::hex(&hasher.finalize())
+    }
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(value: &str) -> Option<T> {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(value).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_its_end_is_refused() {
+        assert_eq!(Facts::parse(b"os\tdebian\n"), Err(FactsError::Cut));
+    }
+
+    #[test]
+    fn an_answer_becomes_facts() {
+        let facts = Facts::parse(
+            b"os\tdebian\nos_version\t13\nssh_port\t22\nssh_port\tx\npackage\tcurl ii  8.1\n\
+              package\tgone rc  1.0\nunit\tcron.service enabled active\nfile\tabc 644 /etc/a b\n\
+              container\tid1 api running healthy 2 2026-01-01T00:00:00Z geoclic/api:1\n\
+              database\tready\nhttp\t200 0.012\nhttp_body\teyJzdGF0dXMiOiJvayJ9\nend\tok\n",
+        )
+        .unwrap();
+        assert_eq!(facts.os(), ("debian", "13"));
+        assert_eq!(facts.ssh_ports.iter().copied().collect::<Vec<_>>(), [22]);
+        assert!(facts.packages.contains_key("curl") && !facts.packages.contains_key("gone"));
+        assert_eq!(facts.files["/etc/a b"].mode, "644");
+        assert!(facts.containers[0].well());
+        assert_eq!(facts.migrations, Some(BTreeMap::new()));
+        assert_eq!(facts.http(), Some((200, 0.012)));
+        assert_eq!(facts.http_json().unwrap()["status"], "ok");
+    }
+
+    #[test]
+    fn the_basis_ignores_time_and_load_but_not_files() {
+        let parse = |text: &str| Facts::parse(format!("{text}end\tok\n").as_bytes()).unwrap().basis();
+        assert_eq!(parse("clock\t1\nload\t0.1\n"), parse("clock\t2\nload\t9\n"));
+        assert_ne!(parse("file\ta 644 /x\n"), parse("file\tb 644 /x\n"));
+    }
+}

@@ -5,10 +5,12 @@
 //! no clock, no sockets, so that they are tested as values. `tests/laws.rs` keeps it that way.
 
 pub mod diagnostic;
+pub mod hint;
 pub mod registry;
 pub mod secret;
 pub mod shell;
 pub mod stack;
+pub mod status;
 pub mod toml_reader;
 
 pub mod event;
@@ -17,7 +19,9 @@ pub mod ops;
 pub mod plan;
 
 pub mod engine;
+pub mod fs_atomic;
 pub mod keys;
+pub mod source;
 pub mod ssh;
 pub mod stack_source;
 pub mod vault;

@@ -98,6 +98,13 @@ impl Cmd {
         self
     }
 
+    /// The same command without `sudo`, for a login that is root already.
+    #[must_use]
+    pub fn as_root(mut self) -> Self {
+        self.sudo = false;
+        self
+    }
+
     #[must_use]
     pub fn limit(&self) -> Option<Duration> {
         self.timeout
@@ -144,6 +151,16 @@ pub fn quote(word: &str) -> Cow<'_, str> {
     } else {
         Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
     }
+}
+
+/// Bytes in lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -1,1 +1,215 @@
-//! Placeholder room.
+//! The only spawner: connects to hosts, executes plans, emits events.
+//!
+//! It decides nothing about what to do on a host: that is in the plan. It decides when: how many
+//! at once, how long, and what a fault on one host means for that host. Each host that enters ends
+//! in exactly one outcome, also when its task dies.
+
+mod cancel;
+mod emit;
+mod host;
+pub mod journal;
+mod step;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+pub use cancel::{Cancel, Level};
+pub use emit::Emitter;
+
+use crate::event::{EventKind, Fault, Outcome};
+use crate::facts::Facts;
+use crate::plan::{Desired, Stage, StagePlan};
+use crate::secret::Redactor;
+use crate::shell::Cmd;
+use crate::ssh::{Output, Session, Target};
+
+/// Makes sessions; the one place where the engine meets a transport.
+#[async_trait]
+pub trait Connector: Send + Sync {
+    /// # Errors
+    /// What is wrong with the connection and how to mend it.
+    async fn connect(&self, target: &Target) -> Result<Arc<dyn Session>, Fault>;
+}
+
+/// One client to be worked on.
+#[derive(Clone)]
+pub struct Job {
+    pub target: Target,
+    pub desired: Arc<Desired>,
+    pub stages: Vec<Stage>,
+    /// Masks this client's secrets in whatever its host prints.
+    pub redactor: Arc<Redactor>,
+    /// Refuse hosts that were never provisioned.
+    pub needs_provision: bool,
+    /// The client's secrets were made in this run: a host that serves already has others.
+    pub first_secrets: bool,
+}
+
+/// A host that was looked at: its plan is made and nothing was touched.
+pub struct Surveyed {
+    pub job: Job,
+    pub session: Arc<dyn Session>,
+    pub facts: Facts,
+    /// The first stage exactly, the later ones as they look from here.
+    pub plans: Vec<StagePlan>,
+    started: Instant,
+}
+
+impl Surveyed {
+    #[must_use]
+    pub fn pending(&self) -> bool {
+        self.plans.iter().any(|plan| !plan.steps.is_empty())
+    }
+}
+
+/// Limits of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Hosts worked on at once.
+    pub parallel: usize,
+    /// Longest time of one host in one run, survey and execution each.
+    pub host: Option<Duration>,
+}
+
+/// What one host said to [`Engine::ask`].
+pub struct Answer {
+    pub client: String,
+    pub result: Result<Output, Outcome>,
+    /// From the first packet to the whole answer.
+    pub seconds: f64,
+}
+
+/// What the survey of all hosts came to.
+pub struct Survey {
+    pub hosts: Vec<Surveyed>,
+    /// Clients that have their outcome already.
+    pub ended: usize,
+}
+
+#[derive(Clone)]
+pub struct Engine {
+    pub connector: Arc<dyn Connector>,
+    pub emitter: Emitter,
+    pub cancel: Cancel,
+    pub limits: Limits,
+}
+
+impl Engine {
+    /// Connects to every host and plans it. A host that cannot be reached or planned gets its
+    /// outcome here and does not hold up the others.
+    pub async fn survey(&self, jobs: Vec<Job>) -> Survey {
+        let order: Vec<String> = jobs.iter().map(|job| job.target.name.clone()).collect();
+        let found = self
+            .each(jobs, |engine, job| async move {
+                let name = job.target.name.clone();
+                let started = Instant::now();
+                match engine.limited(host::survey(&engine, job, started)).await {
+                    Ok(surveyed) => Some(surveyed),
+                    Err(outcome) => {
+                        engine.finish(&name, outcome, started);
+                        None
+                    }
+                }
+            })
+            .await;
+        let total = order.len();
+        let mut hosts: Vec<Surveyed> = found.into_iter().flatten().collect();
+        hosts.sort_by_key(|host| order.iter().position(|name| *name == host.job.target.name));
+        Survey { ended: total - hosts.len(), hosts }
+    }
+
+    /// Executes the plans of surveyed hosts. With `recheck`, time passed since the survey (an
+    /// operator read the plan): a host that changed meanwhile is refused.
+    pub async fn execute(&self, hosts: Vec<Surveyed>, recheck: bool) {
+        self.each(hosts, |engine, host| async move {
+            let (name, started) = (host.job.target.name.clone(), host.started);
+            let session = Arc::clone(&host.session);
+            let outcome = match engine.limited(host::execute(&engine, host, recheck)).await {
+                Ok(outcome) | Err(outcome) => outcome,
+            };
+            session.close().await;
+            engine.finish(&name, outcome, started);
+            Some(())
+        })
+        .await;
+    }
+
+    /// Says one thing to each host and brings the answers back, in the order asked. Nothing is
+    /// planned, no lease is taken: for commands that only look.
+    pub async fn ask(&self, questions: Vec<(Target, Cmd)>) -> Vec<Answer> {
+        let order: Vec<String> = questions.iter().map(|(target, _)| target.name.clone()).collect();
+        let found = self
+            .each(questions, |engine, (target, cmd)| async move {
+                let started = Instant::now();
+                let result = engine.limited(host::ask(&engine, &target, cmd, started)).await;
+                let outcome = match &result {
+                    Ok(_) => Outcome::Unchanged,
+                    Err(outcome) => outcome.clone(),
+                };
+                engine.finish(&target.name, outcome, started);
+                Some(Answer { client: target.name, result, seconds: started.elapsed().as_secs_f64() })
+            })
+            .await;
+        let mut answers: Vec<Answer> = found.into_iter().flatten().collect();
+        answers.sort_by_key(|answer| order.iter().position(|name| *name == answer.client));
+        answers
+    }
+
+    /// Gives hosts that will not be worked on their outcome and closes their connections.
+    pub async fn dismiss(&self, hosts: Vec<Surveyed>, outcome: impl Fn(&Surveyed) -> Outcome) {
+        for host in hosts {
+            let outcome = outcome(&host);
+            host.session.close().await;
+            self.finish(&host.job.target.name, outcome, host.started);
+        }
+    }
+
+    fn finish(&self, client: &str, outcome: Outcome, started: Instant) {
+        let seconds = started.elapsed().as_secs_f64();
+        self.emitter.emit(Some(client), EventKind::HostFinished { outcome, seconds });
+    }
+
+    /// Applies the limit of a host; what runs out of time is unknown, not failed.
+    async fn limited<T>(&self, work: impl Future<Output = Result<T, Outcome>>) -> Result<T, Outcome> {
+        let Some(limit) = self.limits.host else { return work.await };
+        tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+            Err(Outcome::Unknown {
+                fault: Fault {
+                    step: "time limit".into(),
+                    message: format!("not finished within {} s (--timeout)", limit.as_secs()),
+                    lines: Vec::new(),
+                    hint: Some("run the same command again: it finds out what is and goes on".into()),
+                },
+            })
+        })
+    }
+
+    /// One task an item, at most `parallel` at once.
+    async fn each<I, T, F, Fut>(&self, items: Vec<I>, work: F) -> Vec<Option<T>>
+    where
+        I: Send + 'static,
+        T: Send + 'static,
+        F: Fn(Engine, I) -> Fut,
+        Fut: Future<Output = Option<T>> + Send + 'static,
+    {
+        let gate = Arc::new(Semaphore::new(self.limits.parallel.max(1)));
+        let mut tasks = JoinSet::new();
+        for item in items {
+            let (gate, future) = (Arc::clone(&gate), work(self.clone(), item));
+            tasks.spawn(async move {
+                let _permit = gate.acquire_owned().await;
+                future.await
+            });
+        }
+        let mut results = Vec::new();
+        while let Some(result) = tasks.join_next().await {
+            // A panic in one host's task is that host's: its report stays "not reached".
+            results.push(result.unwrap_or(None));
+        }
+        results
+    }
+}

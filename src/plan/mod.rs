@@ -1,1 +1,138 @@
-//! Placeholder room.
+//! What would be done to each host: made from what is wanted and what is, before anything is
+//! touched. Planning makes every choice, execution makes none.
+//!
+//! A host that must be learned in stages (no Docker, then Docker) is planned in stages: each is
+//! planned from a probe of its own, by the same function that made the preview.
+
+mod desired;
+pub mod health;
+mod release;
+mod system;
+#[cfg(test)]
+mod tests;
+
+pub use desired::{Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
+
+use crate::facts::Facts;
+use crate::ops::probe::{Question, probe};
+use crate::shell::Cmd;
+use crate::ssh::Rsync;
+
+/// What a step does to the host, for the preview.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    Create,
+    Modify,
+    Destroy,
+    /// Looks or waits; the host stays as it is.
+    Nothing,
+}
+
+/// One thing to do on one host.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub title: String,
+    pub change: Change,
+    /// Why, or what exactly: shown in the preview below the title.
+    pub details: Vec<String>,
+    pub action: Action,
+    /// What to do next when it fails.
+    pub hint: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Action {
+    Run(Cmd),
+    Rsync(Rsync),
+    /// Asks again and again until the answer is good or cannot become so.
+    Await(health::Gate),
+}
+
+impl Step {
+    fn run(title: impl Into<String>, change: Change, cmd: Cmd) -> Self {
+        Step { title: title.into(), change, details: Vec::new(), action: Action::Run(cmd), hint: None }
+    }
+
+    fn detail(mut self, text: impl Into<String>) -> Self {
+        self.details.push(text.into());
+        self
+    }
+
+    fn details(mut self, list: impl IntoIterator<Item = String>) -> Self {
+        self.details.extend(list);
+        self
+    }
+
+    fn hint(mut self, text: impl Into<String>) -> Self {
+        self.hint = Some(text.into());
+        self
+    }
+}
+
+/// The stages that a verb takes a host through, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Packages, Docker, firewall, schedules.
+    System,
+    /// Everything of a release that does not touch what serves: source, files, images, database up.
+    Prepare,
+    /// Migrations, services, health gate, commit point, certificate, pruning.
+    Rollout,
+}
+
+impl Stage {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::System => "system",
+            Stage::Prepare => "prepare",
+            Stage::Rollout => "rollout",
+        }
+    }
+}
+
+/// The steps of one stage of one host; none when it is as wanted.
+#[derive(Clone, Debug)]
+pub struct StagePlan {
+    pub stage: Stage,
+    pub steps: Vec<Step>,
+}
+
+/// Why a host is refused before it is touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub message: String,
+    pub hint: String,
+}
+
+/// Plans one stage from what the host is now.
+///
+/// # Errors
+/// A [`Refusal`] when the host cannot become what is wanted.
+pub fn plan(stage: Stage, desired: &Desired, facts: &Facts) -> Result<StagePlan, Refusal> {
+    let steps = match stage {
+        Stage::System => system::plan(desired, facts)?,
+        Stage::Prepare => release::prepare(desired, facts)?,
+        Stage::Rollout => release::rollout(desired, facts)?,
+    };
+    Ok(StagePlan { stage, steps })
+}
+
+/// The probe that all stages are planned from.
+#[must_use]
+pub fn question(desired: &Desired) -> Cmd {
+    let release = &desired.release;
+    probe(&Question {
+        stack: desired.layout.stack.clone(),
+        domain: desired.domain.clone(),
+        packages: system::probed_packages(),
+        units: system::probed_units(desired),
+        files: desired.managed_files().into_iter().map(|file| file.path).chain(release.paths()).collect(),
+        dirs: system::dirs(desired).into_iter().map(|(path, _)| path).collect(),
+        deploy_user: desired.deploy_user.clone().unwrap_or_default(),
+        deploy_key: desired.public_key.clone(),
+        database: release.database.as_ref().map(|db| (db.service.clone(), db.user.clone(), db.name.clone())),
+        tls: desired.tls.is_some(),
+        health_url: desired.schedule.health_url.clone(),
+    })
+}

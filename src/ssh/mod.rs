@@ -3,8 +3,28 @@
 //! [`Session`] is what the engine knows. The native transport (russh) is the default; the scripted
 //! one serves tests of our own logic. Nothing here decides what to say to a host: that is `ops`.
 
+pub mod clean;
+mod error;
+mod host_keys;
+mod identity;
+mod interactive;
+mod jump;
+mod known_hosts;
+mod native;
+mod rsync;
+mod scripted;
+mod wire;
+
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use self::error::{Agent, ConnectError, Place, Stage};
+pub use self::host_keys::HostKeyPolicy;
+pub use self::interactive::argv as interactive_argv;
+pub use self::known_hosts::KnownHosts;
+pub use self::native::{NativeSession, connect, connect_watched};
+pub use self::rsync::{RSYNC_SHELL, rsync_shell_main};
+pub use self::scripted::{Answer, Scripted};
 
 use async_trait::async_trait;
 
@@ -38,6 +58,8 @@ pub struct Output {
     pub exit: Exit,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
+    /// More came than was kept: whoever parses must refuse it.
+    pub truncated: bool,
 }
 
 /// Receives output while a command runs. Chunks are not lines.
@@ -53,15 +75,34 @@ pub struct Rsync {
     pub exclude: Vec<String>,
     /// Absolute folder on the host whose equal files are hard-linked instead of sent.
     pub link_dest: Option<String>,
+    /// Runs the host's rsync as root through `sudo -n`.
+    pub sudo: bool,
     pub timeout: Duration,
 }
 
-/// What one transfer did, from rsync's own `--stats`.
+/// What one transfer did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transfer {
+    /// Things made equal on the host: sent, created, re-moded, deleted. Zero: nothing changed.
+    pub changed: u64,
     pub files_sent: u64,
+    pub files_deleted: u64,
+    /// On the wire towards the host, compressed.
     pub bytes_sent: u64,
+    /// Symbolic links that point out of the tree, which are left out.
+    pub links_skipped: u64,
 }
+
+/// How far a transfer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progressed {
+    /// Of the tree, uncompressed.
+    pub bytes: u64,
+    pub percent: u8,
+}
+
+/// Receives it while the transfer runs.
+pub type Progress<'a> = &'a mut (dyn FnMut(Progressed) + Send);
 
 /// Everything needed to reach one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +119,8 @@ pub struct Target {
     pub known_hosts: PathBuf,
     /// `user@host:port` of a jump host.
     pub jump: Option<String>,
+    /// Socket of an ssh-agent (`SSH_AUTH_SOCK`), asked when the key file is absent or locked.
+    pub agent: Option<PathBuf>,
     /// Longest time for TCP connect, handshake and login together.
     pub connect_timeout: Duration,
 }
@@ -86,11 +129,12 @@ pub struct Target {
 #[async_trait]
 pub trait Session: Send + Sync {
     /// Runs a command to its end, output collected; `sink` sees it as it arrives. Output beyond
-    /// 16 MiB a stream is dropped from the collection but still reaches the sink.
+    /// 16 MiB a stream is dropped from the collection but still reaches the sink. Dropping the future
+    /// gives the command up: its channel is closed, what the host does with it is its own affair.
     async fn exec(&self, cmd: &Cmd, sink: Option<Sink<'_>>) -> Result<Output, SessionError>;
 
     /// Makes a folder of the host equal to a local one, over this same connection.
-    async fn rsync(&self, what: &Rsync, sink: Option<Sink<'_>>) -> Result<Transfer, SessionError>;
+    async fn rsync(&self, what: &Rsync, progress: Option<Progress<'_>>) -> Result<Transfer, SessionError>;
 
     /// Fingerprint (`SHA256:...`) of the host key, and whether it was recorded just now.
     fn host_key(&self) -> (String, bool);
@@ -111,4 +155,7 @@ pub enum SessionError {
     /// It could not be started at all; nothing was done.
     #[error("{0}")]
     Refused(String),
+    /// A transfer ended early for a reason that is known; running it again goes on from there.
+    #[error("{0}")]
+    Failed(String),
 }

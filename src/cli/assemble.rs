@@ -1,0 +1,424 @@
+//! From one client of the registry to what its host shall be: stack, secrets, source and rendered
+//! files come together here, and nowhere else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use sha2::{Digest as _, Sha256};
+
+use super::context::Fleet;
+use crate::hint::HintExt as _;
+use crate::ops::compose::Project;
+use crate::ops::files::NewFile;
+use crate::ops::postgres::{Database, Migration};
+use crate::ops::schedule::Schedule;
+use crate::ops::{Layout, certbot};
+use crate::plan::{Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
+use crate::registry::Client;
+use crate::secret::{Redactor, Secret, generate};
+use crate::shell::hex;
+use crate::source::Snapshot;
+use crate::stack::{self, BuildPlace, EnvInput, Rendered, ResolvedEnv, Stack};
+use crate::vault::Vault;
+
+const DOCKER_KEY: &str = "https://download.docker.com/linux/{os}/gpg";
+/// Dumps that a host keeps when the registry names no number of days.
+const NIGHTLY_DUMPS: u32 = 7;
+const KEPT_RELEASES: usize = 5;
+/// Login that provisioning makes for the fleet.
+const DEPLOY_USER: &str = "fleet";
+
+/// Whether secrets that a client does not have yet are made and kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewSecrets {
+    /// Generated, stored, used.
+    Keep,
+    /// Stand-ins of the same form, forgotten at once: nothing is written for a preview.
+    Pretend,
+}
+
+/// Who is doing this, for journals, leases and state files.
+#[derive(Clone, Debug)]
+pub struct RunInfo {
+    pub run: String,
+    pub who: String,
+    pub at: String,
+}
+
+/// One client, ready for the planner.
+pub struct Assembled {
+    pub desired: Desired,
+    pub redactor: Redactor,
+    /// The client had no secrets before this run.
+    pub first_secrets: bool,
+}
+
+/// A client's rendered files and what they were made from.
+pub struct Made {
+    pub stack: Arc<Stack>,
+    pub env: ResolvedEnv,
+    pub rendered: Rendered,
+    pub release: stack::ReleaseContext,
+    pub images: BTreeMap<String, String>,
+    pub digest: String,
+    pub first_secrets: bool,
+    /// Names of values that do not exist yet.
+    pub pretended: Vec<String>,
+    source: Option<Arc<Snapshot>>,
+}
+
+pub struct Assembler<'f> {
+    fleet: &'f Fleet,
+    vault: Vault,
+    info: RunInfo,
+    new_secrets: NewSecrets,
+    sources: BTreeMap<PathBuf, Arc<Snapshot>>,
+    acme_ca: Option<Vec<u8>>,
+    docker_key: RepositoryKey,
+}
+
+impl<'f> Assembler<'f> {
+    /// # Errors
+    /// A file that the registry names and that is not there.
+    pub fn new(fleet: &'f Fleet, info: RunInfo, new_secrets: NewSecrets) -> anyhow::Result<Self> {
+        let settings = &fleet.registry.fleet;
+        let read = |key: &str, path: &str| {
+            let path = fleet.path(path);
+            std::fs::read(&path).with_context(|| format!("{key}: {} cannot be read", path.display()))
+        };
+        let acme_ca =
+            settings.acme.ca.as_ref().map(|path| read("fleet.acme.ca", path.as_str())).transpose()?;
+        let docker_key = match &settings.docker.key {
+            Some(path) => RepositoryKey::Content(read("fleet.docker.key", path.as_str())?),
+            None => RepositoryKey::Url(DOCKER_KEY.to_owned()),
+        };
+        Ok(Assembler {
+            fleet,
+            vault: fleet.vault()?,
+            info,
+            new_secrets,
+            sources: BTreeMap::new(),
+            acme_ca,
+            docker_key,
+        })
+    }
+
+    /// The source trees that were read, to be looked at again after a push.
+    pub fn sources(&self) -> impl Iterator<Item = &Arc<Snapshot>> {
+        self.sources.values()
+    }
+
+    /// Renders one client.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the client's values, named before any host is contacted.
+    pub fn make(&mut self, client: &Client) -> anyhow::Result<Made> {
+        let stack = self.fleet.stack(client)?;
+        let source = self.source(&stack)?;
+        let (secrets, first_secrets, pretended) = self.secrets(client, &stack)?;
+        let env = stack.env.resolve(EnvInput {
+            client,
+            fleet: self.fleet.registry.fleet.name.as_str(),
+            registry: &self.fleet.file.display().to_string(),
+            secrets: &secrets,
+        })?;
+        let images = image_tags(&stack, source.as_deref())?;
+        let version = version(source.as_deref());
+        let source_digest = source.as_ref().map(|source| source.digest(""));
+        // The digest does not depend on the release's name, so a first rendering gives the name.
+        let named = |id: &str| stack::ReleaseContext::new(&stack.name, id, version.as_str());
+        let render = |release: &stack::ReleaseContext| {
+            stack.render(&stack::RenderInput {
+                client,
+                fleet: self.fleet.registry.fleet.name.as_str(),
+                env: &env,
+                release,
+                images: &images,
+                source_digest: source_digest.as_deref(),
+            })
+        };
+        let draft = render(&named("draft"))?;
+        let digest = draft.digest;
+        let release = named(&digest[..12]);
+        let rendered = render(&release)?;
+        Ok(Made { stack, env, rendered, release, images, digest, first_secrets, pretended, source })
+    }
+
+    /// Everything about one client that a planner needs.
+    ///
+    /// # Errors
+    /// As [`Assembler::make`].
+    pub fn assemble(&mut self, client: &Client, services: &[String]) -> anyhow::Result<Assembled> {
+        let made = self.make(client)?;
+        let settings = &self.fleet.registry.fleet;
+        let layout = Layout::new(&made.stack.name);
+        let redactor = Redactor::new(
+            made.env
+                .secrets()
+                .map(|(name, value)| (name.to_owned(), value.clone()))
+                .collect::<Vec<_>>()
+                .iter()
+                .map(|(name, value)| (name.as_str(), value)),
+        );
+        let scheme = if made.stack.tls.is_some() { "https" } else { "http" };
+        let health_url =
+            made.stack.health.as_ref().map(|front| format!("{scheme}://{}{}", client.domain, front.path));
+        let database = match &made.stack.database {
+            Some(stack::Database::Service { service, name, user, .. }) => Some(Database {
+                stack: made.stack.name.clone(),
+                service: service.clone(),
+                user: user.clone(),
+                name: name.clone(),
+            }),
+            Some(stack::Database::Outside { .. }) | None => None,
+        };
+        let schedule = Schedule {
+            layout: layout.clone(),
+            client: client.name.to_string(),
+            domain: client.domain.to_string(),
+            backup_cron: client.backup.schedule.to_string(),
+            keep: client.backup.keep.daily.unwrap_or(NIGHTLY_DUMPS).max(1),
+            database: database
+                .as_ref()
+                .filter(|_| made.stack.backup.database)
+                .map(|db| (db.service.clone(), db.user.clone(), db.name.clone())),
+            volumes: made.stack.backup.volumes.clone(),
+            health_url,
+            tls: made.stack.tls.is_some(),
+            compose_file: made.stack.compose.clone(),
+            dotenv: made.stack.dotenv.clone(),
+        };
+        let tls = made.stack.tls.as_ref().map(|tls| certbot::Wanted {
+            layout: layout.clone(),
+            domain: client.domain.to_string(),
+            email: client.email.as_ref().map(ToString::to_string),
+            server: settings.acme.server.to_string(),
+            ca: self.acme_ca.clone(),
+            service: tls.service.clone(),
+            reload: tls.reload.clone(),
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+        });
+        let release = release(&made, &layout, database, services)?;
+        let desired = Desired {
+            client: client.name.to_string(),
+            domain: client.domain.to_string(),
+            docker: settings.docker.source,
+            repository: Repository {
+                url: settings.docker.repository.as_ref().map(ToString::to_string),
+                key: self.docker_key.clone(),
+            },
+            registry_mirrors: settings.docker.registry_mirrors.iter().map(ToString::to_string).collect(),
+            firewall: settings.firewall,
+            ssh_port: client.port,
+            swap: client.swap,
+            memory_mb: made.stack.memory_mb,
+            deploy_user: Some(DEPLOY_USER.to_owned()),
+            public_key: self.fleet.public_key()?,
+            tls,
+            schedule,
+            release,
+            layout,
+            who: self.info.who.clone(),
+            run: self.info.run.clone(),
+            at: self.info.at.clone(),
+        };
+        Ok(Assembled { desired, redactor, first_secrets: made.first_secrets })
+    }
+
+    fn source(&mut self, stack: &Stack) -> anyhow::Result<Option<Arc<Snapshot>>> {
+        let Some(spec) = &stack.source else { return Ok(None) };
+        let Some(configured) = &self.fleet.registry.fleet.source else {
+            return Err(super::exit::refused(format!(
+                "stack {} is built from source, and clients.toml names none",
+                stack.name
+            ))
+            .hint("set `source = \"../folder\"` under [fleet]"));
+        };
+        let path = self.fleet.path(configured.as_str());
+        if let Some(known) = self.sources.get(&path) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let snapshot = Arc::new(
+            Snapshot::take(&path, &spec.exclude)
+                .hint(format!("`source` under [fleet] is {:?}", configured.as_str()))?,
+        );
+        self.sources.insert(path, Arc::clone(&snapshot));
+        Ok(Some(snapshot))
+    }
+
+    #[expect(clippy::type_complexity, reason = "used once, just above")]
+    fn secrets(
+        &self,
+        client: &Client,
+        stack: &Stack,
+    ) -> anyhow::Result<(BTreeMap<String, Secret<String>>, bool, Vec<String>)> {
+        let name = client.name.as_str();
+        let known = self.vault.read_optional(name)?;
+        let first = known.is_none();
+        let present: BTreeSet<String> =
+            known.iter().flat_map(|secrets| secrets.names()).map(str::to_owned).collect();
+        let wanted = stack.env.to_generate(|name| present.contains(name));
+        let mut values: BTreeMap<String, Secret<String>> = BTreeMap::new();
+        let mut rng = rand::rng();
+        let mut pretended = Vec::new();
+        if self.new_secrets == NewSecrets::Keep && !wanted.is_empty() {
+            let (secrets, _) = self.vault.ensure(name, &wanted, false, &mut rng, jiff::Timestamp::now())?;
+            values.extend(secrets.iter().map(|(name, value)| (name.to_owned(), value.clone())));
+        } else {
+            if let Some(secrets) = &known {
+                values.extend(secrets.iter().map(|(name, value)| (name.to_owned(), value.clone())));
+            }
+            for (name, generator) in &wanted {
+                values.insert(name.clone(), generate(generator, &mut rng));
+                pretended.push(name.clone());
+            }
+        }
+        Ok((values, first && !wanted.is_empty(), pretended))
+    }
+}
+
+/// The image of each service that is built from the source: its tag says what is in it.
+fn image_tags(stack: &Stack, source: Option<&Snapshot>) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut images = BTreeMap::new();
+    let built = stack.source.as_ref().is_some_and(|source| source.build != BuildPlace::None);
+    for (service, context) in stack.built_services().filter(|_| built) {
+        let Some(source) = source else { continue };
+        if !source.has(context) {
+            return Err(super::exit::refused(format!(
+                "service {} is built from {context}, which is not in the source {}",
+                service.name,
+                source.root.display()
+            ))
+            .hint("look at `build` of that service in stack.toml, and at `source` in clients.toml"));
+        }
+        images.insert(
+            service.name.clone(),
+            stack::image_tag(&stack.name, &service.name, &source.digest(context)),
+        );
+    }
+    for service in &stack.services {
+        if let Some(tag) = service.image_from.as_ref().and_then(|from| images.get(from)).cloned() {
+            images.insert(service.name.clone(), tag);
+        }
+    }
+    Ok(images)
+}
+
+/// What the code calls itself: a `VERSION` file at its top, else the start of its digest.
+fn version(source: Option<&Snapshot>) -> String {
+    let Some(source) = source else { return "1".to_owned() };
+    let digest = source.digest("");
+    std::fs::read_to_string(source.root.join("VERSION"))
+        .ok()
+        .and_then(|text| text.lines().next().map(|line| line.trim().to_owned()))
+        .filter(|line| !line.is_empty() && line.len() <= 64 && line.chars().all(|c| c.is_ascii_graphic()))
+        .unwrap_or_else(|| digest[..12].to_owned())
+}
+
+fn release(
+    made: &Made,
+    layout: &Layout,
+    database: Option<Database>,
+    services: &[String],
+) -> anyhow::Result<DesiredRelease> {
+    let stack = &made.stack;
+    let id = made.release.id.clone();
+    let mut env_hash = Sha256::new();
+    let (mut files, mut mounts) = (Vec::new(), Vec::new());
+    for file in &made.rendered.files {
+        let content = file.content.to_vec();
+        if file.secret {
+            env_hash.update(&content);
+        }
+        let new = |path: String| NewFile {
+            path,
+            mode: format!("{:04o}", file.mode),
+            content: content.clone(),
+            secret: file.secret,
+        };
+        files.push(new(format!("{}/{}", layout.release(&id), file.destination)));
+        if let Some(path) = &file.mounted {
+            mounts.push(new(path.clone()));
+        }
+    }
+    let builds = stack
+        .built_services()
+        .filter_map(|(service, context)| {
+            let tag = made.images.get(&service.name)?.clone();
+            Some(Build { service: service.name.clone(), context: context.to_owned(), tag })
+        })
+        .collect();
+    Ok(DesiredRelease {
+        digest: made.digest.clone(),
+        version: made.release.version.clone(),
+        env_digest: hex(&env_hash.finalize()),
+        source: made.source.as_ref().map(|source| SourcePush {
+            path: source.root.clone(),
+            exclude: stack.source.as_ref().map(|spec| spec.exclude.clone()).unwrap_or_default(),
+        }),
+        files,
+        mounts,
+        builds,
+        images: made.images.clone(),
+        project: Project {
+            layout: layout.clone(),
+            release: id.clone(),
+            file: stack.compose.clone(),
+            dotenv: stack.dotenv.clone(),
+        },
+        health: stack
+            .services
+            .iter()
+            .filter_map(|service| Some((service.name.clone(), service.health.clone()?)))
+            .collect(),
+        front: stack.health.clone(),
+        migrations: if database.is_some() { migrations(stack, made.source.as_deref())? } else { Vec::new() },
+        database,
+        keep: KEPT_RELEASES,
+        services: services.to_vec(),
+        id,
+    })
+}
+
+/// The migration files in the order of their names.
+fn migrations(stack: &Stack, source: Option<&Snapshot>) -> anyhow::Result<Vec<Migration>> {
+    let Some(spec) = &stack.migrations else { return Ok(Vec::new()) };
+    let glob = globset::Glob::new(&spec.pattern)
+        .with_context(|| format!("migrations.pattern {:?}", spec.pattern))?
+        .compile_matcher();
+    let mut found: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    match source {
+        Some(source) => {
+            let dir = source.root.join(&spec.dir);
+            if dir.is_dir() {
+                for entry in std::fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
+                    let entry = entry?;
+                    let name = entry.file_name().to_string_lossy().into_owned();
+                    if glob.is_match(&name) && entry.path().is_file() {
+                        found.insert(name, std::fs::read(entry.path())?);
+                    }
+                }
+            }
+        }
+        None => {
+            let prefix = format!("{}/", spec.dir.trim_end_matches('/'));
+            for (path, content) in &stack.contents {
+                if let Some(name) = path.strip_prefix(&prefix).filter(|name| glob.is_match(name)) {
+                    found.insert(name.to_owned(), content.clone());
+                }
+            }
+        }
+    }
+    found
+        .into_iter()
+        .map(|(name, bytes)| {
+            let sha256 = hex(&Sha256::digest(&bytes));
+            let sql = String::from_utf8(bytes)
+                .map_err(|_| super::exit::refused(format!("migration {name} is not UTF-8")))?;
+            Ok(Migration { name, sha256, sql })
+        })
+        .collect()
+}

@@ -1,0 +1,110 @@
+//! The fleet directory, opened: registry, stacks, vault, and how to reach a client.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+
+use super::global::Global;
+use crate::hint::HintExt as _;
+use crate::registry::{Client, Registry};
+use crate::ssh::Target;
+use crate::stack::Stack;
+use crate::stack_source::load_stack;
+use crate::vault::Vault;
+
+pub struct Fleet {
+    pub dir: PathBuf,
+    pub file: PathBuf,
+    /// The registry's text as it was read.
+    pub text: String,
+    pub registry: Registry,
+    identity: Option<PathBuf>,
+    stacks: Mutex<BTreeMap<String, Arc<Stack>>>,
+}
+
+impl Fleet {
+    /// Reads and checks the registry.
+    ///
+    /// # Errors
+    /// No registry, or everything that is wrong in it.
+    pub fn open(global: &Global) -> anyhow::Result<Fleet> {
+        let (dir, file) =
+            global.locate().hint("run `fleet init` to make a fleet directory, or name one with -C DIR")?;
+        let bytes = std::fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            anyhow::anyhow!("{} is not UTF-8 (byte {})", file.display(), error.utf8_error().valid_up_to())
+        })?;
+        let registry = Registry::parse(&text, &file.display().to_string())?;
+        Ok(Fleet { dir, file, text, registry, identity: global.identity.clone(), stacks: Mutex::default() })
+    }
+
+    /// The stack that a client runs; each is read once.
+    ///
+    /// # Errors
+    /// A stack that is not there, or everything that is wrong in it.
+    pub fn stack(&self, client: &Client) -> anyhow::Result<Arc<Stack>> {
+        let name = client.stack.as_ref().unwrap_or(&self.registry.fleet.stack).as_str();
+        let mut stacks = self.stacks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stack) = stacks.get(name) {
+            return Ok(Arc::clone(stack));
+        }
+        let stack = Arc::new(load_stack(&self.dir, name)?);
+        stacks.insert(name.to_owned(), Arc::clone(&stack));
+        Ok(stack)
+    }
+
+    /// # Errors
+    /// Recipients that are no keys.
+    pub fn vault(&self) -> anyhow::Result<Vault> {
+        let extra: Vec<String> =
+            self.registry.fleet.recipients.iter().map(|recipient| recipient.to_string()).collect();
+        Ok(Vault::open(&self.dir, &extra, self.identity.clone())?)
+    }
+
+    #[must_use]
+    pub fn ssh_key(&self) -> PathBuf {
+        self.dir.join(self.registry.fleet.ssh_key.as_str())
+    }
+
+    /// The fleet's public key as one line of `authorized_keys`.
+    ///
+    /// # Errors
+    /// When there is none yet.
+    pub fn public_key(&self) -> anyhow::Result<String> {
+        let path = crate::keys::public_path(&self.ssh_key());
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("the fleet's public key {} cannot be read", path.display()))
+            .hint("run `fleet ssh-key generate` to make the fleet's own key")?;
+        Ok(text.trim().to_owned())
+    }
+
+    #[must_use]
+    pub fn target(&self, client: &Client) -> Target {
+        Target {
+            name: client.name.to_string(),
+            host: client.address.to_string(),
+            port: client.port,
+            user: client.user.to_string(),
+            key: self.ssh_key(),
+            known_hosts: self.dir.join("known_hosts"),
+            jump: client.jump.as_ref().map(ToString::to_string),
+            agent: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
+            connect_timeout: self.registry.fleet.connect_timeout,
+        }
+    }
+
+    /// Local state, never committed.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.join(".fleet")
+    }
+
+    /// A path of the registry, relative to the fleet directory.
+    #[must_use]
+    pub fn path(&self, relative: &str) -> PathBuf {
+        let path = Path::new(relative);
+        if path.is_absolute() { path.to_owned() } else { self.dir.join(path) }
+    }
+}

@@ -1,0 +1,102 @@
+//! The plan, shown before anything is touched: what is printed is what the engine gets.
+
+use serde_json::{Value, json};
+
+use crate::engine::Surveyed;
+use crate::plan::{Action, Change, Step};
+use crate::ui::{Look, Role};
+
+/// Name and version of the JSON form.
+const SCHEMA: &str = "fleet.plan/1";
+
+/// Clients with the same steps are shown once, under all their names; of the details, only what is
+/// the same for all of them.
+#[must_use]
+pub fn text(hosts: &[Surveyed], look: &Look, verbose: bool) -> String {
+    let mut groups: Vec<(Vec<&str>, Vec<&Surveyed>)> = Vec::new();
+    for host in hosts {
+        let titles: Vec<&str> = steps(host).map(|(_, step)| step.title.as_str()).collect();
+        match groups.iter_mut().find(|(known, _)| *known == titles) {
+            Some((_, members)) => members.push(host),
+            None => groups.push((titles, vec![host])),
+        }
+    }
+    let mut out = String::new();
+    for (titles, members) in groups {
+        let names: Vec<&str> = members.iter().map(|host| host.job.target.name.as_str()).collect();
+        let who = match names.len() {
+            0..=6 => names.join(", "),
+            count => format!("{} and {} more", names[..5].join(", "), count - 5),
+        };
+        out.push_str(&look.paint(Role::Strong, &who));
+        out.push_str(if titles.is_empty() { ": nothing to do\n" } else { "\n" });
+        for (index, (stage, step)) in steps(members[0]).enumerate() {
+            let same = |host: &&Surveyed| {
+                steps(host).nth(index).is_some_and(|(_, other)| other.details == step.details)
+            };
+            line(&mut out, stage, step, look);
+            if members.iter().all(same) && (verbose || step.details.len() <= 3) {
+                for detail in &step.details {
+                    out.push_str(&look.paint(Role::Faint, &format!("             {detail}")));
+                    out.push('\n');
+                }
+            }
+        }
+    }
+    out
+}
+
+fn steps(host: &Surveyed) -> impl Iterator<Item = (&'static str, &Step)> {
+    host.plans.iter().flat_map(|plan| plan.steps.iter().map(|step| (plan.stage.name(), step)))
+}
+
+fn line(out: &mut String, stage: &str, step: &Step, look: &Look) {
+    let (mark, role) = match step.change {
+        Change::Create => ("+", Role::Good),
+        Change::Modify => ("~", Role::Warn),
+        Change::Destroy => ("-", Role::Bad),
+        Change::Nothing => (" ", Role::Faint),
+    };
+    let stage = format!("{stage:<8}");
+    out.push_str(&format!(
+        "  {} {} {}\n",
+        look.paint(role, mark),
+        look.paint(Role::Faint, &stage),
+        step.title
+    ));
+}
+
+/// One record for one client.
+#[must_use]
+pub fn record(host: &Surveyed, run: &str) -> Value {
+    let stages: Vec<Value> = host
+        .plans
+        .iter()
+        .map(|plan| json!({ "stage": plan.stage.name(), "steps": plan.steps.iter().map(step).collect::<Vec<_>>() }))
+        .collect();
+    json!({
+        "schema": SCHEMA,
+        "type": "plan",
+        "run": run,
+        "client": host.job.target.name,
+        "release": host.job.desired.release.id,
+        "pending": host.pending(),
+        "basis": host.facts.basis(),
+        "stages": stages,
+    })
+}
+
+fn step(step: &Step) -> Value {
+    let change = match step.change {
+        Change::Create => "create",
+        Change::Modify => "modify",
+        Change::Destroy => "destroy",
+        Change::Nothing => "none",
+    };
+    let command = match &step.action {
+        Action::Run(cmd) => cmd.line(),
+        Action::Rsync(what) => format!("rsync {} {}", what.source.display(), what.destination),
+        Action::Await(gate) => format!("wait for health, at most {} s", gate.deadline.as_secs()),
+    };
+    json!({ "title": step.title, "change": change, "details": step.details, "command": command })
+}

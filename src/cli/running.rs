@@ -1,0 +1,267 @@
+//! One run from start to end: events to renderer, journal and report; signals; the engine driven
+//! in between. What a verb does with its hosts is the verb's own.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::App;
+use super::assemble::RunInfo;
+use super::context::Fleet;
+use super::global::Limits;
+use crate::engine::journal::{self, Journal};
+use crate::engine::{Cancel, Connector, Emitter, Engine, Level};
+use crate::event::{Event, EventKind, ExitKind, Fault, Report};
+use crate::ssh::{HostKeyPolicy, Session, Target, connect};
+use crate::ui::{self, Renderer};
+
+/// Hosts worked on at once when nobody says.
+const PARALLEL: usize = 32;
+/// Journals that are kept.
+const KEPT_RUNS: usize = 500;
+
+pub struct Run {
+    pub engine: Engine,
+    pub report: Report,
+    events: UnboundedReceiver<Event>,
+    renderer: Box<dyn Renderer>,
+    journal: Option<Journal>,
+    started: Instant,
+}
+
+/// Native SSH with the fleet's key and host keys.
+struct Native;
+
+#[async_trait]
+impl Connector for Native {
+    async fn connect(&self, target: &Target) -> Result<Arc<dyn Session>, Fault> {
+        match connect(target, HostKeyPolicy::AcceptNew).await {
+            Ok(session) => Ok(Arc::new(session)),
+            Err(error) => Err(Fault {
+                step: "connect".into(),
+                message: error.what(),
+                lines: Vec::new(),
+                hint: Some(error.remedy()),
+            }),
+        }
+    }
+}
+
+/// Identity of a new run: sorts by time, unlike any other.
+#[must_use]
+pub fn new_run() -> RunInfo {
+    let now = jiff::Timestamp::now();
+    let tail: u16 = rand::random();
+    RunInfo {
+        run: format!("{}-{tail:04x}", now.strftime("%Y%m%d-%H%M%S")),
+        who: crate::fs_atomic::operator(),
+        at: stamp(now),
+    }
+}
+
+fn stamp(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+impl Run {
+    /// Opens the journal and announces the run.
+    ///
+    /// # Errors
+    /// When the journal cannot be written: a run without one is not begun.
+    pub fn start(
+        app: &App,
+        fleet: &Fleet,
+        info: &RunInfo,
+        verb: &str,
+        clients: Vec<String>,
+        limits: &Limits,
+    ) -> anyhow::Result<Run> {
+        let dir = fleet.state_dir().join("runs");
+        let journal = Journal::create(&dir, &info.run)
+            .with_context(|| format!("the journal of this run cannot be written to {}", dir.display()))?;
+        journal::prune(&dir, KEPT_RUNS).ok();
+        Ok(Run::new(app, fleet, info, verb, clients, limits, Some(journal)))
+    }
+
+    /// A run that only looks: no journal.
+    pub fn look(
+        app: &App,
+        fleet: &Fleet,
+        info: &RunInfo,
+        verb: &str,
+        clients: Vec<String>,
+        limits: &Limits,
+    ) -> Run {
+        Run::new(app, fleet, info, verb, clients, limits, None)
+    }
+
+    fn new(
+        app: &App,
+        fleet: &Fleet,
+        info: &RunInfo,
+        verb: &str,
+        clients: Vec<String>,
+        limits: &Limits,
+        journal: Option<Journal>,
+    ) -> Run {
+        let (sender, events) = unbounded_channel();
+        let emitter = Emitter::new(&info.run, sender, || stamp(jiff::Timestamp::now()));
+        let parallel = limits.parallel.map(|n| n as usize).or(fleet.registry.fleet.parallel);
+        let engine = Engine {
+            connector: Arc::new(Native),
+            emitter,
+            cancel: Cancel::default(),
+            limits: crate::engine::Limits { parallel: parallel.unwrap_or(PARALLEL), host: limits.timeout },
+        };
+        engine
+            .emitter
+            .emit(None, EventKind::RunStarted { verb: verb.to_owned(), who: info.who.clone(), clients });
+        // What only looks answers with data of its own: its events are shown while they last.
+        let renderer = if journal.is_some() {
+            let settings =
+                ui::Settings { json: app.global.json, verbose: app.global.verbose, look: app.stderr };
+            ui::renderer(&settings)
+        } else {
+            ui::glance(app.stderr)
+        };
+        Run { engine, report: Report::default(), events, renderer, journal, started: Instant::now() }
+    }
+
+    /// Drives a piece of work while its events are shown and signals are heard. The work gets a
+    /// handle of the engine of its own.
+    pub async fn drive<T, F>(&mut self, work: impl FnOnce(Engine) -> F) -> T
+    where
+        F: Future<Output = T>,
+    {
+        let cancel = self.engine.cancel.clone();
+        let mut future = Box::pin(work(self.engine.clone()));
+        let mut signals = Signals::listen();
+        loop {
+            tokio::select! {
+                biased;
+                Some(event) = self.events.recv() => self.take(&event),
+                () = signals.next() => {
+                    match raised(&cancel) {
+                        Some(text) => self.renderer.say(text),
+                        None => std::process::exit(ExitKind::Interrupted as i32),
+                    }
+                }
+                result = &mut future => {
+                    while let Ok(event) = self.events.try_recv() {
+                        self.take(&event);
+                    }
+                    return result;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, event: &Event) {
+        self.report.fold(event);
+        self.renderer.event(event);
+        if let Some(journal) = &mut self.journal
+            && let Err(error) = journal.append(event)
+        {
+            self.renderer
+                .say(&format!("warning: the journal ends here, {}: {error}", journal.path().display()));
+            self.journal = None;
+        }
+    }
+
+    /// Shows a plan and asks, with the bars out of the way.
+    pub fn between<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        self.renderer.pause();
+        let result = work();
+        self.renderer.resume();
+        result
+    }
+
+    #[must_use]
+    pub fn interrupted(&self) -> bool {
+        self.engine.cancel.requested()
+    }
+
+    /// Announces the end and shows the summary.
+    pub fn finish(mut self) -> ExitKind {
+        self.report.interrupted = self.interrupted();
+        let exit = self.report.exit();
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.engine.emitter.emit(None, EventKind::RunFinished { exit: exit as u8, seconds });
+        while let Ok(event) = self.events.try_recv() {
+            self.take(&event);
+        }
+        self.renderer.finish(&self.report);
+        exit
+    }
+
+    /// Ends a run that only looked: bars go away, no summary is shown.
+    pub fn end(mut self) -> bool {
+        while let Ok(event) = self.events.try_recv() {
+            self.take(&event);
+        }
+        self.interrupted()
+    }
+}
+
+/// What one more signal means, as a sentence; `None` when it was the third and the program shall
+/// end at once.
+fn raised(cancel: &Cancel) -> Option<&'static str> {
+    let before = cancel.level();
+    match cancel.raise() {
+        Level::Run | Level::Drain => {
+            Some("no new step is started; running steps are finished (press again to leave them)")
+        }
+        Level::Abandon if before == Level::Drain => {
+            Some("running steps are left as they are (press again to end at once)")
+        }
+        Level::Abandon => None,
+    }
+}
+
+/// Ctrl-C and the request to terminate mean the same.
+struct Signals {
+    interrupt: Option<tokio::signal::unix::Signal>,
+    terminate: Option<tokio::signal::unix::Signal>,
+}
+
+impl Signals {
+    fn listen() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Signals {
+            interrupt: signal(SignalKind::interrupt()).ok(),
+            terminate: signal(SignalKind::terminate()).ok(),
+        }
+    }
+
+    async fn next(&mut self) {
+        let wait = async |signal: &mut Option<tokio::signal::unix::Signal>| match signal {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        };
+        let Signals { interrupt, terminate } = self;
+        tokio::select! {
+            () = wait(interrupt) => {}
+            () = wait(terminate) => {}
+        }
+    }
+}
+
+/// A runtime for the hosts: one connection needs no thread of its own.
+///
+/// # Errors
+/// When the system refuses threads.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("no runtime could be started")
+}
+
+/// Waits a little for tasks that were left behind, then lets go of them.
+pub fn shut_down(runtime: tokio::runtime::Runtime) {
+    runtime.shutdown_timeout(Duration::from_millis(200));
+}

@@ -1,0 +1,168 @@
+//! `secrets set`, `secrets rotate` and `secrets unset`.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::super::App;
+use super::super::ask::{self, Yes};
+use super::super::context::Fleet;
+use super::super::exit::{refused, usage};
+use super::look::{record, unknown};
+use crate::event::ExitKind;
+use crate::hint::HintExt as _;
+use crate::secret::Generator;
+
+/// Give a secret a value that you choose
+///
+/// The value comes from standard input, from a file, or is asked for without an echo on a terminal.
+/// It is never an argument: those can be read by every user of this machine.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  fleet secrets set ville-lyon SMTP_PASSWORD
+  pass smtp/lyon | fleet secrets set ville-lyon SMTP_PASSWORD
+  fleet secrets set ville-lyon SMTP_PASSWORD --from-file password.txt")]
+pub struct SetArgs {
+    /// The client
+    #[arg(value_name = "CLIENT")]
+    pub client: String,
+
+    /// Name of the secret, such as SMTP_PASSWORD
+    #[arg(value_name = "NAME")]
+    pub name: String,
+
+    /// Take the value from this file, such as password.txt; a line end after it is left out
+    #[arg(long, value_name = "FILE")]
+    pub from_file: Option<PathBuf>,
+}
+
+/// Replace generated secrets by new ones
+///
+/// The former value is kept until every host has the new one. The hosts get it by `fleet update`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  fleet secrets rotate ville-lyon JWT_SECRET_KEY
+  fleet secrets rotate ville-lyon --all-names --yes")]
+pub struct RotateArgs {
+    /// The client
+    #[arg(value_name = "CLIENT")]
+    pub client: String,
+
+    /// Names of secrets that the stack generates, such as JWT_SECRET_KEY
+    #[arg(value_name = "NAME", required_unless_present = "all_names")]
+    pub names: Vec<String>,
+
+    /// All that the stack generates
+    #[arg(long, conflicts_with = "names")]
+    pub all_names: bool,
+
+    #[command(flatten)]
+    pub yes: Yes,
+}
+
+/// Take secrets away
+///
+/// The value is kept as a former one until every host is updated.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  fleet secrets unset ville-lyon SMTP_PASSWORD")]
+pub struct UnsetArgs {
+    /// The client
+    #[arg(value_name = "CLIENT")]
+    pub client: String,
+
+    /// Names of secrets, such as SMTP_PASSWORD
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+
+    #[command(flatten)]
+    pub yes: Yes,
+}
+
+pub fn set(app: &App, args: &SetArgs) -> anyhow::Result<ExitKind> {
+    let fleet = Fleet::open(&app.global)?;
+    if args.name.contains('=') {
+        // Whoever wrote this meant a value; it is not repeated.
+        return Err(usage("a value was given as an argument, where every user of this machine can read it")
+            .hint("give only the name, and the value on standard input; count the one given as known"));
+    }
+    let client = super::client(&fleet, &args.client)?;
+    let stack = fleet.stack(client)?;
+    let variable = super::variable(&stack, &args.name)?;
+    let value = match &args.from_file {
+        Some(path) => ask::secret_file(path)?,
+        None => ask::secret(app, &format!("{} of {}", args.name, client.name))?,
+    };
+    super::check(&args.name, variable, &value)?;
+    let vault = fleet.vault()?;
+    let changed = vault.set(&client.name, &args.name, value, false, Timestamp::now())?;
+    if app.global.json {
+        let secrets = vault.read(&client.name)?;
+        let mut record = record(&client.name, &args.name, secrets.meta(&args.name), None);
+        record["changed"] = changed.into();
+        app.out(&record.to_string())?;
+    }
+    app.tell(&match changed {
+        true => format!("set {}; `fleet update {}` brings it to the host\n", args.name, client.name),
+        false => format!("{} has this value already\n", args.name),
+    });
+    Ok(ExitKind::Ok)
+}
+
+pub fn rotate(app: &App, args: &RotateArgs) -> anyhow::Result<ExitKind> {
+    let fleet = Fleet::open(&app.global)?;
+    let client = super::client(&fleet, &args.client)?;
+    let stack = fleet.stack(client)?;
+    let vault = fleet.vault()?;
+    let present = vault.read(&client.name)?;
+    let mut wanted: Vec<(String, Generator)> = Vec::new();
+    if args.all_names {
+        wanted = stack.env.to_generate(|name| present.get(name).is_none());
+        if wanted.is_empty() {
+            return Err(refused(format!("{} has no secret that stack {} generates", client.name, stack.name)));
+        }
+    }
+    for name in &args.names {
+        let variable = super::variable(&stack, name)?;
+        let Some(generator) = variable.generate else {
+            return Err(refused(format!("{name} is not generated, so it cannot be rotated"))
+                .hint(format!("`fleet secrets set {} {name}` gives it another value", client.name)));
+        };
+        if present.get(name).is_none() {
+            return Err(unknown(&present, name));
+        }
+        if wanted.iter().all(|(known, _)| known != name) {
+            wanted.push((name.clone(), generator));
+        }
+    }
+    let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+    let names = names.join(", ");
+    let question = format!("make new values of {names} for {}?", client.name);
+    args.yes.sure(app, "rotate replaces secrets", &question)?;
+    let secrets = vault.rotate(&client.name, &wanted, &mut rand::rng(), Timestamp::now())?;
+    if app.global.json {
+        for (name, _) in &wanted {
+            app.out(&record(&client.name, name, secrets.meta(name), None).to_string())?;
+        }
+    }
+    app.tell(&format!("rotated {names}; `fleet update {}` brings it to the host\n", client.name));
+    Ok(ExitKind::Ok)
+}
+
+pub fn unset(app: &App, args: &UnsetArgs) -> anyhow::Result<ExitKind> {
+    let fleet = Fleet::open(&app.global)?;
+    let client = super::client(&fleet, &args.client)?;
+    let vault = fleet.vault()?;
+    let names = args.names.join(", ");
+    args.yes.sure(app, "unset takes secrets away", &format!("take {names} of {} away?", client.name))?;
+    for name in &args.names {
+        vault.unset(&client.name, name, Timestamp::now())?;
+        if app.global.json {
+            let mut record = record(&client.name, name, None, None);
+            record["unset"] = true.into();
+            app.out(&record.to_string())?;
+        }
+    }
+    app.tell(&format!("unset {names}; `fleet update {}` takes it from the host\n", client.name));
+    Ok(ExitKind::Ok)
+}

@@ -1,0 +1,63 @@
+//! `fleet ssh-key`: the fleet's own key.
+
+use serde_json::json;
+
+use super::App;
+use super::context::Fleet;
+use crate::event::ExitKind;
+use crate::keys;
+
+/// Show or make the fleet's own SSH key
+///
+/// One ed25519 key for the whole fleet, apart from everybody's personal keys. Each server must let it
+/// in before fleet can do anything there. Without a subcommand it is shown.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  fleet ssh-key
+  fleet ssh-key generate
+  fleet ssh-key | ssh ubuntu@51.210.42.100 'cat >> ~/.ssh/authorized_keys'")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// Print the public key as a line for authorized_keys (the default)
+    Show,
+    /// Make the key pair; one that is there is never overwritten
+    Generate,
+    /// Print where the private key is
+    Path,
+}
+
+pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
+    let fleet = Fleet::open(&app.global)?;
+    let path = fleet.ssh_key();
+    match args.command {
+        Some(Command::Path) if !app.global.json => {
+            app.out(&path.display().to_string())?;
+            return Ok(ExitKind::Ok);
+        }
+        Some(Command::Generate) => {
+            keys::generate(&path, &fleet.registry.fleet.name, &mut rand::rng())?;
+            app.tell(&format!("made {}\n", path.display()));
+        }
+        Some(Command::Path | Command::Show) | None => {}
+    }
+    let shown = keys::show(&path)?;
+    if app.global.json {
+        app.out(
+            &json!({ "schema": "fleet.ssh-key/1", "path": path, "public": shown.line,
+                "fingerprint": shown.fingerprint })
+            .to_string(),
+        )?;
+        return Ok(ExitKind::Ok);
+    }
+    app.out(&shown.line)?;
+    app.tell(&format!(
+        "{}\nlet it in on a server, as the user that fleet logs in with:\n  echo '{}' >> ~/.ssh/authorized_keys\n",
+        shown.fingerprint, shown.line
+    ));
+    Ok(ExitKind::Ok)
+}

@@ -1,0 +1,275 @@
+//! One host through a run: connect, look, lease, stages, outcome.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::step::{self, StepFault};
+use super::{Engine, Job, Surveyed};
+use crate::event::{EventKind, Fault, Outcome};
+use crate::facts::Facts;
+use crate::ops::lease;
+use crate::plan::{self, Desired, StagePlan};
+use crate::shell::Cmd;
+use crate::ssh::{Output, Session, SessionError, Target};
+
+pub(super) async fn ask(
+    engine: &Engine,
+    target: &Target,
+    cmd: Cmd,
+    started: Instant,
+) -> Result<Output, Outcome> {
+    let session = connect(engine, target, started).await?;
+    let cmd = adapt(cmd, target);
+    let output = session.exec(&cmd, None).await;
+    session.close().await;
+    output.map_err(|error| unreachable(lost("ask", &error)))
+}
+
+async fn connect(engine: &Engine, target: &Target, started: Instant) -> Result<Arc<dyn Session>, Outcome> {
+    if engine.cancel.requested() {
+        return Err(interrupted("it was connected to"));
+    }
+    engine.emitter.emit(Some(&target.name), EventKind::HostStarted);
+    engine.emitter.emit(Some(&target.name), EventKind::HostStarted);
+    let session = engine.connector.connect(target).await.map_err(|fault| Outcome::Unreachable { fault })?;
+    let (host_key, recorded) = session.host_key();
+    let seconds = started.elapsed().as_secs_f64();
+    engine.emitter.emit(Some(&target.name), EventKind::HostConnected { host_key, recorded, seconds });
+    Ok(session)
+}
+
+/// A host that goes silent before anything was touched is unreachable, not unknown.
+fn unreachable(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Unknown { fault } => Outcome::Unreachable { fault },
+        other => other,
+    }
+}
+
+pub(super) async fn survey(engine: &Engine, job: Job, started: Instant) -> Result<Surveyed, Outcome> {
+    let session = connect(engine, &job.target, started).await?;
+    let facts = look(&*session, &job.target, &job.desired).await.map_err(unreachable)?;
+    if job.needs_provision && facts.value("engine").is_none() {
+        return Err(refused(
+            "this host was never provisioned",
+            &format!("fleet provision {}", job.target.name),
+        ));
+    }
+    if job.first_secrets && facts.state.is_some() {
+        return Err(refused(
+            "this host serves with secrets that are not in this fleet directory",
+            &format!(
+                "bring back secrets/{name}.age (git, a backup or another operator's copy), or take the values off the host with `fleet secrets recover {name}`",
+                name = job.target.name
+            ),
+        ));
+    }
+    let plans = job
+        .stages
+        .iter()
+        .map(|stage| plan::plan(*stage, &job.desired, &facts))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|refusal| refused(&refusal.message, &refusal.hint))?;
+    Ok(Surveyed { job, session, facts, plans, started })
+}
+
+pub(super) async fn execute(engine: &Engine, host: Surveyed, recheck: bool) -> Result<Outcome, Outcome> {
+    if !host.pending() {
+        return Ok(Outcome::Unchanged);
+    }
+    if engine.cancel.requested() {
+        return Err(interrupted("its first step"));
+    }
+    let Surveyed { job, session, facts, plans, .. } = host;
+    let desired = Arc::clone(&job.desired);
+    let _lease = Held::take(&session, &job, &desired).await?;
+    let result = stages(engine, &job, &session, facts, plans, recheck).await;
+    let give_back = adapt(lease::release(&desired.layout.stack, &desired.run), &job.target);
+    // The lease runs out by itself when this does not arrive.
+    let _ = session.exec(&give_back, None).await;
+    result
+}
+
+async fn stages(
+    engine: &Engine,
+    job: &Job,
+    session: &Arc<dyn Session>,
+    mut facts: Facts,
+    plans: Vec<StagePlan>,
+    recheck: bool,
+) -> Result<Outcome, Outcome> {
+    let desired = &job.desired;
+    let mut planned = plans.into_iter();
+    let mut touched = false;
+    if recheck {
+        let now = look(&**session, &job.target, desired).await?;
+        if now.basis() != facts.basis() {
+            return Err(refused(
+                "the host changed since the plan was shown, so it was not touched",
+                "look at the plan again: run the same command once more",
+            ));
+        }
+        facts = now;
+    }
+    for stage in &job.stages {
+        let mut plan = planned.next();
+        if touched {
+            facts = look(&**session, &job.target, desired).await?;
+            plan = None;
+        }
+        let plan = match plan {
+            Some(plan) => plan,
+            None => plan::plan(*stage, desired, &facts)
+                .map_err(|refusal| refused(&refusal.message, &refusal.hint))?,
+        };
+        if plan.steps.is_empty() {
+            continue;
+        }
+        touched = true;
+        run_stage(engine, job, session, &plan).await?;
+    }
+    Ok(Outcome::Changed { summary: format!("release {}", desired.release.id) })
+}
+
+async fn run_stage(
+    engine: &Engine,
+    job: &Job,
+    session: &Arc<dyn Session>,
+    plan: &StagePlan,
+) -> Result<(), Outcome> {
+    let name = job.target.name.as_str();
+    let stage = plan.stage.name().to_owned();
+    let total = plan.steps.len();
+    engine.emitter.emit(Some(name), EventKind::StagePlanned { stage: stage.clone(), steps: total });
+    for (index, step) in plan.steps.iter().enumerate() {
+        if engine.cancel.requested() {
+            return Err(interrupted(&format!("\"{}\"", step.title)));
+        }
+        engine.emitter.emit(
+            Some(name),
+            EventKind::StepStarted {
+                stage: stage.clone(),
+                step: step.title.clone(),
+                index: index + 1,
+                total,
+            },
+        );
+        let started = Instant::now();
+        let result = tokio::select! {
+            result = step::execute(engine, job, &**session, step) => result,
+            () = engine.cancel.abandoned() => Err(StepFault::unknown(step, "abandoned by the operator")),
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        let event = EventKind::StepFinished {
+            step: step.title.clone(),
+            seconds,
+            result: result.as_ref().err().map_or(crate::event::StepResult::Done, StepFault::result),
+        };
+        engine.emitter.emit(Some(name), event);
+        result.map_err(StepFault::into_outcome)?;
+    }
+    Ok(())
+}
+
+/// Probes a host and reads the answer.
+async fn look(session: &dyn Session, target: &Target, desired: &Desired) -> Result<Facts, Outcome> {
+    let cmd = adapt(plan::question(desired), target);
+    let output = session.exec(&cmd, None).await.map_err(|error| lost("look at the host", &error))?;
+    Facts::parse(&output.stdout).map_err(|error| {
+        let said = crate::secret::clean_bytes(&output.stderr);
+        let lines: Vec<String> = said.lines().rev().take(5).map(str::to_owned).collect();
+        if said.contains("sudo:") {
+            let fault = Fault {
+                step: "look at the host".into(),
+                message: format!("{} has no sudo without a password", target.user),
+                lines,
+                hint: Some(format!(
+                    "on the host, as root: echo '{user} ALL=(ALL) NOPASSWD:ALL' > /etc/sudoers.d/90-{user}",
+                    user = target.user
+                )),
+            };
+            return Outcome::Failed { fault };
+        }
+        let fault = Fault {
+            step: "look at the host".into(),
+            message: error.to_string(),
+            lines,
+            hint: Some(format!("fleet test-ssh {}", target.name)),
+        };
+        Outcome::Failed { fault }
+    })
+}
+
+/// Drops `sudo` where the login is root already: a bare Debian may have none.
+pub(super) fn adapt(cmd: Cmd, target: &Target) -> Cmd {
+    if target.user == "root" { cmd.as_root() } else { cmd }
+}
+
+pub(super) fn lost(step: &str, error: &SessionError) -> Outcome {
+    Outcome::Unknown {
+        fault: Fault {
+            step: step.into(),
+            message: error.to_string(),
+            lines: Vec::new(),
+            hint: Some("run the same command again: it finds out what is and goes on".into()),
+        },
+    }
+}
+
+fn refused(message: &str, hint: &str) -> Outcome {
+    Outcome::Failed {
+        fault: Fault {
+            step: "plan".into(),
+            message: message.to_owned(),
+            lines: Vec::new(),
+            hint: Some(hint.to_owned()),
+        },
+    }
+}
+
+fn interrupted(before: &str) -> Outcome {
+    Outcome::Skipped { reason: format!("interrupted before {before}; run the same command again to go on") }
+}
+
+/// The lease of a host, renewed until dropped.
+struct Held(tokio::task::JoinHandle<()>);
+
+impl Held {
+    async fn take(session: &Arc<dyn Session>, job: &Job, desired: &Desired) -> Result<Held, Outcome> {
+        let verb = if job.stages.contains(&plan::Stage::System) { "provision" } else { "update" };
+        let cmd = adapt(lease::take(&desired.layout.stack, &desired.who, &desired.run, verb), &job.target);
+        let output = session.exec(&cmd, None).await.map_err(|error| lost("take the lease", &error))?;
+        if output.exit == crate::ssh::Exit::Code(lease::HELD) {
+            let held = lease::held_by(&output.stdout);
+            return Err(Outcome::Locked {
+                holder: held
+                    .as_ref()
+                    .map_or("somebody".into(), |lease| crate::secret::clean(&lease.holder).into()),
+                expires: held.map_or_else(|| "unknown".into(), |lease| lease.expires.to_string()),
+            });
+        }
+        if !output.exit.success() {
+            let said = crate::secret::clean_bytes(&output.stderr);
+            return Err(refused(
+                &format!("the lease could not be taken: {}", said.trim()),
+                "is the disk full?",
+            ));
+        }
+        let session = Arc::clone(session);
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(lease::RENEWED_EVERY).await;
+                if session.exec(&cmd, None).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Held(task))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

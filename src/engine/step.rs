@@ -1,0 +1,219 @@
+//! One step on one host: run it, keep its last lines, say what went wrong.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::host::adapt;
+use super::{Engine, Job};
+use crate::event::{EventKind, Fault, Outcome, OutputStream, StepResult};
+use crate::ops::compose;
+use crate::plan::health::{Gate, Verdict};
+use crate::plan::{Action, Step};
+use crate::shell::Cmd;
+use crate::ssh::{Exit, Progressed, Session, SessionError, Stream};
+
+/// Lines kept for the report of a fault.
+const KEPT_LINES: usize = 12;
+/// Longest line passed on; a hostile host fills no screen.
+const MAX_LINE: usize = 2000;
+/// Exit code of coreutils' `timeout` when the time ran out.
+const TIMED_OUT: u32 = 124;
+
+pub(super) struct StepFault {
+    fault: Fault,
+    unknown: bool,
+}
+
+impl StepFault {
+    fn failed(step: &Step, message: String, lines: Vec<String>) -> Self {
+        let fault = Fault { step: step.title.clone(), message, lines, hint: step.hint.clone() };
+        StepFault { fault, unknown: false }
+    }
+
+    pub(super) fn unknown(step: &Step, message: &str) -> Self {
+        let hint = Some("run the same command again: it finds out what is and goes on".to_owned());
+        let fault = Fault { step: step.title.clone(), message: message.to_owned(), lines: Vec::new(), hint };
+        StepFault { fault, unknown: true }
+    }
+
+    fn of(step: &Step, error: &SessionError) -> Self {
+        match error {
+            SessionError::Refused(message) | SessionError::Failed(message) => {
+                StepFault::failed(step, message.clone(), Vec::new())
+            }
+            SessionError::TimedOut(_) | SessionError::Lost(_) => StepFault::unknown(step, &error.to_string()),
+        }
+    }
+
+    pub(super) fn result(&self) -> StepResult {
+        if self.unknown { StepResult::Unknown } else { StepResult::Failed }
+    }
+
+    pub(super) fn into_outcome(self) -> Outcome {
+        let fault = self.fault;
+        if self.unknown { Outcome::Unknown { fault } } else { Outcome::Failed { fault } }
+    }
+}
+
+pub(super) async fn execute(
+    engine: &Engine,
+    job: &Job,
+    session: &dyn Session,
+    step: &Step,
+) -> Result<(), StepFault> {
+    match &step.action {
+        Action::Run(cmd) => run(engine, job, session, step, cmd).await,
+        Action::Rsync(what) => {
+            let mut progress = |at: Progressed| {
+                let total = (at.percent > 0).then(|| at.bytes.saturating_mul(100) / u64::from(at.percent));
+                engine
+                    .emitter
+                    .emit(Some(&job.target.name), EventKind::StepProgress { done: at.bytes, total });
+            };
+            session.rsync(what, Some(&mut progress)).await.map_err(|error| StepFault::of(step, &error))?;
+            Ok(())
+        }
+        Action::Await(gate) => wait(engine, job, session, step, gate).await,
+    }
+}
+
+async fn run(
+    engine: &Engine,
+    job: &Job,
+    session: &dyn Session,
+    step: &Step,
+    cmd: &Cmd,
+) -> Result<(), StepFault> {
+    let mut tail = Tail::new(engine, job);
+    let cmd = adapt(cmd.clone(), &job.target);
+    let result = session.exec(&cmd, Some(&mut |stream, bytes| tail.take(stream, bytes))).await;
+    tail.flush();
+    let output = result.map_err(|error| StepFault::of(step, &error))?;
+    let message = match &output.exit {
+        Exit::Code(0) => return Ok(()),
+        Exit::Code(TIMED_OUT) if cmd.limit().is_some() => {
+            format!("not finished within {} s on the host", cmd.limit().unwrap_or_default().as_secs())
+        }
+        Exit::Code(code) => format!("exit code {code}"),
+        Exit::Signal(name) => format!("killed by SIG{name}"),
+    };
+    Err(StepFault::failed(step, message, tail.lines()))
+}
+
+async fn wait(
+    engine: &Engine,
+    job: &Job,
+    session: &dyn Session,
+    step: &Step,
+    gate: &Gate,
+) -> Result<(), StepFault> {
+    let look = adapt(gate.look(), &job.target);
+    let started = Instant::now();
+    let (mut good, mut said) = (0, Vec::new());
+    loop {
+        let output = session.exec(&look, None).await.map_err(|error| StepFault::of(step, &error))?;
+        match gate.judge(&output.stdout) {
+            Verdict::Healthy => {
+                good += 1;
+                if good >= gate.times {
+                    return Ok(());
+                }
+            }
+            Verdict::Waiting(reasons) => {
+                good = 0;
+                let reasons: Vec<String> =
+                    reasons.iter().map(|line| crate::secret::clean(line).to_string()).collect();
+                if reasons != said {
+                    let line = reasons.join("; ");
+                    engine.emitter.emit(
+                        Some(&job.target.name),
+                        EventKind::Output { stream: OutputStream::Stdout, line },
+                    );
+                    said = reasons;
+                }
+                if started.elapsed() > gate.deadline {
+                    let service = said.first().and_then(|line| line.split(' ').next()).unwrap_or_default();
+                    let lines = logs(job, session, &gate.stack, service).await;
+                    let limit = gate.deadline.as_secs();
+                    let message = format!("after {limit} s: {}", said.join("; "));
+                    return Err(StepFault::failed(step, message, lines));
+                }
+            }
+            Verdict::Broken { service, reason } => {
+                let lines = logs(job, session, &gate.stack, &service).await;
+                return Err(StepFault::failed(step, format!("{service} {reason}"), lines));
+            }
+        }
+        tokio::time::sleep(gate.interval.max(Duration::from_millis(500))).await;
+    }
+}
+
+/// The last lines of a service that is not well.
+async fn logs(job: &Job, session: &dyn Session, stack: &str, service: &str) -> Vec<String> {
+    let cmd = adapt(compose::last_logs(stack, service, 20), &job.target);
+    let Ok(output) = session.exec(&cmd, None).await else { return Vec::new() };
+    let text = job.redactor.redact(&String::from_utf8_lossy(&output.stdout)).to_string();
+    let lines: Vec<String> = text.lines().map(tidy).collect();
+    lines[lines.len().saturating_sub(KEPT_LINES)..].to_vec()
+}
+
+fn tidy(line: &str) -> String {
+    let cleaned = crate::secret::clean(line.trim_end()).to_string();
+    cleaned.chars().take(MAX_LINE).collect()
+}
+
+/// Cuts chunks into lines, masks and cleans each, passes it on and keeps the last ones.
+struct Tail<'a> {
+    engine: &'a Engine,
+    job: &'a Job,
+    partial: [Vec<u8>; 2],
+    kept: VecDeque<String>,
+}
+
+impl<'a> Tail<'a> {
+    fn new(engine: &'a Engine, job: &'a Job) -> Self {
+        Tail { engine, job, partial: Default::default(), kept: VecDeque::new() }
+    }
+
+    fn take(&mut self, stream: Stream, bytes: &[u8]) {
+        let index = usize::from(stream == Stream::Stderr);
+        self.partial[index].extend_from_slice(bytes);
+        while let Some(end) = self.partial[index].iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+            let line: Vec<u8> = self.partial[index].drain(..=end).collect();
+            self.line(stream, &line[..end]);
+        }
+        // A line without an end is passed on in pieces rather than kept for ever.
+        if self.partial[index].len() > 16 * MAX_LINE {
+            let line = std::mem::take(&mut self.partial[index]);
+            self.line(stream, &line);
+        }
+    }
+
+    fn flush(&mut self) {
+        for (index, stream) in [(0, Stream::Stdout), (1, Stream::Stderr)] {
+            let line = std::mem::take(&mut self.partial[index]);
+            self.line(stream, &line);
+        }
+    }
+
+    fn line(&mut self, stream: Stream, bytes: &[u8]) {
+        let text = self.job.redactor.redact(&String::from_utf8_lossy(bytes)).to_string();
+        let line = tidy(&text);
+        if line.is_empty() {
+            return;
+        }
+        if self.kept.len() == KEPT_LINES {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(line.clone());
+        let stream = match stream {
+            Stream::Stdout => OutputStream::Stdout,
+            Stream::Stderr => OutputStream::Stderr,
+        };
+        self.engine.emitter.emit(Some(&self.job.target.name), EventKind::Output { stream, line });
+    }
+
+    fn lines(self) -> Vec<String> {
+        self.kept.into()
+    }
+}

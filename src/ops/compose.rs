@@ -1,0 +1,233 @@
+//! Docker Compose and Docker, as words.
+
+use std::time::Duration;
+
+use super::Layout;
+use crate::shell::{Cmd, join, quote};
+
+/// A release's Compose project: its files, its environment, one project name for all releases, so
+/// that volumes and networks stay.
+#[derive(Clone, Debug)]
+pub struct Project {
+    pub layout: Layout,
+    pub release: String,
+    /// Compose file within the release.
+    pub file: String,
+    /// Environment file within the release.
+    pub dotenv: Option<String>,
+}
+
+impl Project {
+    fn words(&self) -> Vec<String> {
+        let dir = self.layout.release(&self.release);
+        let mut words = vec![
+            "docker".to_owned(),
+            "compose".into(),
+            "-p".into(),
+            self.layout.stack.clone(),
+            "--project-directory".into(),
+            dir.clone(),
+            "-f".into(),
+            format!("{dir}/{}", self.file),
+        ];
+        if let Some(dotenv) = &self.dotenv {
+            words.extend(["--env-file".to_owned(), format!("{dir}/{dotenv}")]);
+        }
+        words
+    }
+
+    fn cmd(&self, rest: &[&str], limit: u64) -> Cmd {
+        let mut words = self.words();
+        words.extend(rest.iter().map(|word| (*word).to_owned()));
+        Cmd::new(words).sudo().timeout(Duration::from_secs(limit))
+    }
+
+    /// Checks the files the way Compose reads them, before anything is started.
+    #[must_use]
+    pub fn check(&self) -> Cmd {
+        self.cmd(&["config", "--quiet"], 60)
+    }
+
+    /// Pulls the images that are not there yet, one after the other; those of `built` are not
+    /// asked for anywhere.
+    #[must_use]
+    pub fn pull_missing(&self, built: &[String]) -> Cmd {
+        let known = built.iter().map(|tag| format!(" -e {}", quote(tag))).collect::<String>();
+        Cmd::script(
+            format!(
+                "set -eu
+list=$({} config --images)
+printf '%s\\n' \"$list\" | sort -u | grep -vxF -e ''{known} | while IFS= read -r image; do
+    docker image inspect \"$image\" >/dev/null 2>&1 || {{ echo \"pulling $image\"; docker pull --quiet \"$image\" >/dev/null </dev/null; }}
+done",
+                self.line()
+            ),
+            Vec::<String>::new(),
+        )
+        .sudo()
+        .timeout(Duration::from_secs(1800))
+    }
+
+    /// Starts services that are not running as described; leaves the others alone.
+    #[must_use]
+    pub fn up(&self, services: &[String]) -> Cmd {
+        let mut rest = vec!["up", "--detach", "--no-build", "--quiet-pull"];
+        if services.is_empty() {
+            rest.push("--remove-orphans");
+        } else {
+            rest.push("--no-deps");
+        }
+        rest.extend(services.iter().map(String::as_str));
+        self.cmd(&rest, 900)
+    }
+
+    /// The command line, for scripts of ours that stay on the host.
+    #[must_use]
+    pub fn line(&self) -> String {
+        join(&self.words())
+    }
+}
+
+/// Builds one image from a folder of the pushed source. The tag says what is in it, so an image
+/// that is there already is never built again.
+#[must_use]
+pub fn build(context: &str, tag: &str) -> Cmd {
+    Cmd::script(
+        format!(
+            "set -eu\nexport DOCKER_BUILDKIT=1\ndocker image inspect {tag} >/dev/null 2>&1 && exit 0\n\
+             exec docker build --quiet --tag {tag} {context} 2>&1",
+            tag = quote(tag),
+            context = quote(context),
+        ),
+        Vec::<String>::new(),
+    )
+    .sudo()
+    .timeout(Duration::from_secs(1800))
+}
+
+/// What a health gate asks besides the state of the containers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Asks {
+    /// Service, port, path and `Host` header; asked on the container's own address.
+    pub http: Vec<(String, u16, String, Option<String>)>,
+    pub tcp: Vec<(String, u16)>,
+    /// Service and a command that must exit 0 inside its container.
+    pub command: Vec<(String, Vec<String>)>,
+    /// Domain and URL of the client's front door.
+    pub front: Option<(String, String)>,
+}
+
+const LOOK: &str = r#"export LC_ALL=C
+ids=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$STACK")
+[ -z "$ids" ] || docker inspect --format 'container	{{.Id}} {{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.RestartCount}} {{.State.StartedAt}} {{.Config.Image}}' $ids
+newest() {
+    docker ps -q --filter "label=com.docker.compose.project=$STACK" --filter "label=com.docker.compose.service=$1" | head -n 1
+}
+address() {
+    docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' "$(newest "$1")" 2>/dev/null | cut -d' ' -f1
+}
+fetch() {
+    curl -sk --max-time 5 --max-filesize 65536 -w '\n%{http_code}' "$@" 2>/dev/null
+}
+answer() {
+    code=$(printf '%s\n' "$3" | tail -n 1)
+    body=$(printf '%s\n' "$3" | sed '$d' | head -c 4096 | base64 | tr -d '\n')
+    printf '%s\t%s %s %s\n' "$1" "$2" "$code" "$body"
+}
+http() {
+    ip=$(address "$1")
+    [ -n "$ip" ] || return 0
+    answer http "$1" "$(fetch ${4:+-H "Host: $4"} "http://$ip:$2$3")"
+}
+tcp() {
+    ip=$(address "$1")
+    [ -n "$ip" ] || return 0
+    code=0
+    curl -s --max-time 2 "telnet://$ip:$2" </dev/null >/dev/null 2>&1 || code=$?
+    # 7: nobody listens; anything else got as far as a connection.
+    if [ "$code" -eq 7 ]; then printf 'tcp\t%s closed\n' "$1"; else printf 'tcp\t%s open\n' "$1"; fi
+}
+inside() {
+    service=$1
+    shift
+    id=$(newest "$service")
+    [ -n "$id" ] || return 0
+    code=0
+    timeout 10 docker exec "$id" "$@" >/dev/null 2>&1 </dev/null || code=$?
+    printf 'command\t%s %s\n' "$service" "$code"
+}
+front() {
+    answer front front "$(fetch --resolve "$1:443:127.0.0.1" --resolve "$1:80:127.0.0.1" "$2")"
+}
+"#;
+
+/// The state of a project's containers, one line each, then the answers to what was asked:
+/// `http SERVICE CODE BODY`, `tcp SERVICE open|closed`, `command SERVICE CODE`, `front - CODE BODY`,
+/// with bodies in base64.
+#[must_use]
+pub fn look(stack: &str, asks: &Asks) -> Cmd {
+    let mut script = format!("STACK={}\n{LOOK}", quote(stack));
+    let mut call = |words: &[&str]| {
+        script.push_str(&join(words));
+        script.push('\n');
+    };
+    for (service, port, path, host) in &asks.http {
+        call(&["http", service, &port.to_string(), path, host.as_deref().unwrap_or("")]);
+    }
+    for (service, port) in &asks.tcp {
+        call(&["tcp", service, &port.to_string()]);
+    }
+    for (service, command) in &asks.command {
+        let mut words = vec!["inside", service.as_str()];
+        words.extend(command.iter().map(String::as_str));
+        call(&words);
+    }
+    if let Some((domain, url)) = &asks.front {
+        call(&["front", domain, url]);
+    }
+    script.push_str("printf 'end\\tok\\n'\n");
+    Cmd::script(script, Vec::<String>::new()).sudo().timeout(Duration::from_secs(60))
+}
+
+/// Last log lines of one service, both streams, with no colours.
+#[must_use]
+pub fn last_logs(stack: &str, service: &str, lines: u32) -> Cmd {
+    Cmd::script(
+        format!(
+            "for id in $(docker ps -aq --filter label=com.docker.compose.project={} --filter label=com.docker.compose.service={}); do docker logs --tail {lines} \"$id\" 2>&1; done",
+            quote(stack),
+            quote(service),
+        ),
+        Vec::<String>::new(),
+    )
+    .sudo()
+    .timeout(Duration::from_secs(30))
+}
+
+/// The last log lines of services, each behind its service's name and a tab; all services when
+/// none is named.
+#[must_use]
+pub fn logs(stack: &str, services: &[String], tail: u32, since: Option<Duration>, timestamps: bool) -> Cmd {
+    let mut options = format!("--tail {tail}");
+    if let Some(since) = since {
+        options.push_str(&format!(" --since {}s", since.as_secs()));
+    }
+    if timestamps {
+        options.push_str(" --timestamps");
+    }
+    let wanted = services.iter().map(|name| format!(" {}", quote(name))).collect::<String>();
+    Cmd::script(
+        format!(
+            r#"set -u
+list=$(docker ps -a --filter label=com.docker.compose.project={stack} --format '{{{{.ID}}}} {{{{.Label "com.docker.compose.service"}}}}') || exit 1
+[ -n "$list" ] || {{ echo 'no container of this stack is there' >&2; exit 1; }}
+printf '%s\n' "$list" | sort -k2 | while read -r id service; do
+    case " {wanted} " in "  "|*" $service "*) docker logs {options} "$id" 2>&1 </dev/null | sed "s/^/$service	/" ;; esac
+done"#,
+            stack = quote(stack),
+        ),
+        Vec::<String>::new(),
+    )
+    .sudo()
+    .timeout(Duration::from_secs(120))
+}

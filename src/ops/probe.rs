@@ -1,0 +1,88 @@
+//! The one probe: a fixed script with what to look at written above it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::shell::{Cmd, quote};
+
+const SCRIPT: &str = include_str!("probe.sh");
+
+/// What a probe shall look at. Empty parts are passed over.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    pub stack: String,
+    pub domain: String,
+    pub packages: Vec<String>,
+    pub units: Vec<String>,
+    pub files: Vec<String>,
+    pub dirs: Vec<String>,
+    pub deploy_user: String,
+    pub deploy_key: String,
+    /// Service, user and name of the client's database.
+    pub database: Option<(String, String, String)>,
+    pub tls: bool,
+    pub health_url: Option<String>,
+}
+
+#[must_use]
+pub fn probe(question: &Question) -> Cmd {
+    let mut text = String::new();
+    let mut set = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name}={}", quote(value));
+    };
+    let (service, user, name) = question.database.clone().unwrap_or_default();
+    set("STACK", &question.stack);
+    set("DOMAIN", &question.domain);
+    set("PACKAGES", &question.packages.join(" "));
+    set("UNITS", &question.units.join(" "));
+    set("FILES", &question.files.join("\n"));
+    set("DIRS", &question.dirs.join("\n"));
+    set("DEPLOY_USER", &question.deploy_user);
+    set("DEPLOY_KEY", &question.deploy_key);
+    set("DB_SERVICE", &service);
+    set("DB_USER", &user);
+    set("DB_NAME", &name);
+    set("TLS", if question.tls { "yes" } else { "no" });
+    set("HEALTH_URL", question.health_url.as_deref().unwrap_or(""));
+    text.push_str(SCRIPT);
+    Cmd::script(text, Vec::<String>::new()).sudo().timeout(Duration::from_secs(120))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Facts;
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    /// The script runs under the machine's own `sh` and its answer parses: syntax errors and
+    /// unset variables show here, not on a client.
+    #[test]
+    fn the_probe_runs_under_a_real_shell() {
+        let question = Question {
+            stack: "no-such-stack".into(),
+            domain: "client.example.org".into(),
+            files: vec!["/etc/os-release".into(), "/no/such file".into()],
+            dirs: vec!["/etc".into()],
+            packages: vec!["dash".into(), "no-such-package".into()],
+            ..Question::default()
+        };
+        let cmd = probe(&question);
+        let mut child = Command::new("sh")
+            .arg("-s")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(cmd.input().bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        let facts = Facts::parse(&output.stdout).unwrap();
+        assert!(facts.files.contains_key("/etc/os-release"));
+        assert!(facts.packages.contains_key("dash"));
+        assert_eq!(facts.dirs["/etc"], "755");
+        assert!(facts.number("MemTotal").unwrap() > 0);
+        assert!(facts.number("disk_free").unwrap() > 0);
+    }
+}

@@ -1,0 +1,131 @@
+//! One client as it shall be: everything a planner may know, as plain values.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::ops::certbot;
+use crate::ops::compose::Project;
+use crate::ops::files::NewFile;
+use crate::ops::host;
+use crate::ops::postgres::{Database, Migration};
+use crate::ops::schedule::Schedule;
+use crate::ops::{Layout, release};
+use crate::registry::DockerSource;
+use crate::registry::values::Swap;
+use crate::stack::{FrontHealth, Health};
+
+#[derive(Clone, Debug)]
+pub struct Desired {
+    pub client: String,
+    pub domain: String,
+    pub layout: Layout,
+    pub docker: DockerSource,
+    pub repository: Repository,
+    pub registry_mirrors: Vec<String>,
+    pub firewall: bool,
+    /// Port that this very connection came in by: open whatever else is.
+    pub ssh_port: u16,
+    pub swap: Swap,
+    /// Smallest memory in MiB that the stack asks for.
+    pub memory_mb: Option<u64>,
+    pub deploy_user: Option<String>,
+    /// The fleet's public key, one line of `authorized_keys`.
+    pub public_key: String,
+    pub tls: Option<certbot::Wanted>,
+    pub schedule: Schedule,
+    pub release: DesiredRelease,
+    pub who: String,
+    pub run: String,
+    /// RFC 3339, for the state file.
+    pub at: String,
+}
+
+/// Docker's apt repository or a mirror of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repository {
+    /// Base URL; the distribution's id is added for Docker's own.
+    pub url: Option<String>,
+    pub key: RepositoryKey,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RepositoryKey {
+    /// Fetched by the host from this URL.
+    Url(String),
+    /// A file of the fleet directory.
+    Content(Vec<u8>),
+}
+
+#[derive(Clone, Debug)]
+pub struct DesiredRelease {
+    pub id: String,
+    /// Equal digests are the same release.
+    pub digest: String,
+    pub version: String,
+    pub env_digest: String,
+    pub source: Option<SourcePush>,
+    /// Files of the release folder.
+    pub files: Vec<NewFile>,
+    /// Rendered files that containers mount, at paths named by their content.
+    pub mounts: Vec<NewFile>,
+    pub builds: Vec<Build>,
+    /// Image of each built service.
+    pub images: BTreeMap<String, String>,
+    pub project: Project,
+    pub health: Vec<(String, Health)>,
+    pub front: Option<FrontHealth>,
+    pub database: Option<Database>,
+    pub migrations: Vec<Migration>,
+    /// Releases to keep on the host, the current one included.
+    pub keep: usize,
+    /// Only these services, when the operator named some.
+    pub services: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourcePush {
+    pub path: PathBuf,
+    pub exclude: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    pub service: String,
+    /// Folder within the source.
+    pub context: String,
+    pub tag: String,
+}
+
+impl DesiredRelease {
+    /// Absolute paths of what a kept release must still have, for drift and resumption.
+    pub(super) fn paths(&self) -> Vec<String> {
+        self.mounts.iter().map(|file| file.path.clone()).collect()
+    }
+}
+
+impl Desired {
+    /// Files of the machine that provisioning keeps as they shall be.
+    pub(super) fn managed_files(&self) -> Vec<NewFile> {
+        let mut files = vec![host::daemon_json(&self.registry_mirrors), host::unattended_upgrades()];
+        if self.firewall {
+            files.extend(host::firewall(&[self.ssh_port].into()));
+        }
+        files.extend(self.schedule.files());
+        if let Some(tls) = &self.tls {
+            files.extend(tls.files());
+        }
+        files
+    }
+
+    /// The list of images of this release, kept beside it for pruning.
+    pub(super) fn images_file(&self) -> NewFile {
+        let mut content: String = self.release.images.values().map(|tag| format!("{tag}\n")).collect();
+        content.push('\n');
+        NewFile {
+            path: format!("{}/{}", self.layout.release(&self.release.id), release::IMAGES_FILE),
+            mode: "0600".into(),
+            content: content.into_bytes(),
+            secret: false,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The native transport against a real sshd: what [`fleet::ssh::Session`] promises.
+
+#[path = "../support/proxy.rs"]
+mod proxy;
+#[path = "../support/sshd.rs"]
+mod sshd;
+
+mod push;
+mod reach;
+
+use std::time::{Duration, Instant};
+
+use fleet::shell::{Cmd, Stdin};
+use fleet::ssh::{Exit, HostKeyPolicy, NativeSession, Output, Session, SessionError, Stream, connect};
+use sshd::Sshd;
+
+async fn open(sshd: &Sshd) -> NativeSession {
+    connect(&sshd.target(), HostKeyPolicy::AcceptNew).await.unwrap()
+}
+
+fn sh(script: &str) -> Cmd {
+    Cmd::new(["sh", "-c", script])
+}
+
+async fn run(session: &NativeSession, script: &str) -> Output {
+    session.exec(&sh(script), None).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn output_exit_status_and_signal() {
+    let sshd = Sshd::start();
+    let session = open(&sshd).await;
+    let output = run(&session, "echo out; echo err >&2; exit 7").await;
+    assert_eq!(output.exit, Exit::Code(7));
+    assert_eq!((output.stdout, output.stderr), (b"out\n".to_vec(), b"err\n".to_vec()));
+    assert_eq!(run(&session, "kill -TERM $$").await.exit, Exit::Signal("TERM".to_owned()));
+    assert_eq!(run(&session, "exit 255").await.exit, Exit::Code(255));
+    let output = session.exec(&Cmd::new(["printf", "%s|", "a b", "it's", "$HOME", ""]), None).await.unwrap();
+    assert_eq!(output.stdout, b"a b|it's|$HOME||");
+    assert_eq!(sshd.connections(), 1);
+    session.close().await;
+    let error = session.exec(&sh("true"), None).await.unwrap_err();
+    assert!(matches!(error, SessionError::Lost(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standard_input_and_scripts() {
+    let sshd = Sshd::start();
+    let session = open(&sshd).await;
+    let cmd = Cmd::script("echo \"$1:$#\"\n", ["a 'b", "c"]);
+    assert_eq!(session.exec(&cmd, None).await.unwrap().stdout, b"a 'b:2\n");
+    let secret = Cmd::new(["wc", "-c"]).stdin(Stdin::Secret(vec![0; 100_000]));
+    assert_eq!(session.exec(&secret, None).await.unwrap().stdout, b"100000\n");
+    // A command that reads nothing ends well all the same.
+    let deaf = Cmd::new(["true"]).stdin(Stdin::Public(vec![b'x'; 8 << 20]));
+    assert_eq!(session.exec(&deaf, None).await.unwrap().exit, Exit::Code(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_megabytes_both_ways_at_once_with_new_keys_on_the_way() {
+    let sshd = Sshd::with("RekeyLimit 8M");
+    let session = open(&sshd).await;
+    let input: Vec<u8> = (0..50_000_000_u32).map(|i| (i ^ (i >> 8)) as u8).collect();
+    let cmd = Cmd::new(["cat"]).stdin(Stdin::Public(input.clone())).timeout(Duration::from_secs(200));
+    let mut seen = Vec::with_capacity(input.len());
+    let mut sink = |stream, chunk: &[u8]| {
+        assert_eq!(stream, Stream::Stdout);
+        seen.extend_from_slice(chunk);
+    };
+    let output = session.exec(&cmd, Some(&mut sink)).await.unwrap();
+    assert!(seen == input, "{} bytes came back of {}", seen.len(), input.len());
+    assert_eq!((output.exit, output.stdout.len(), output.truncated), (Exit::Code(0), 16 << 20, true));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_sees_output_while_the_command_runs() {
+    let sshd = Sshd::start();
+    let session = open(&sshd).await;
+    let start = Instant::now();
+    let mut first = None;
+    let mut sink = |_, _: &[u8]| {
+        first.get_or_insert_with(|| start.elapsed());
+    };
+    session.exec(&sh("echo now; sleep 2; echo then"), Some(&mut sink)).await.unwrap();
+    assert!(first.unwrap() < Duration::from_millis(1500), "{first:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_commands_at_once_on_one_connection() {
+    for limit in ["", "MaxSessions 2"] {
+        let sshd = Sshd::with(limit);
+        let session = open(&sshd).await;
+        let all = (0..20).map(|i| {
+            let session = &session;
+            async move { run(session, &format!("sleep 0.1; echo {i}")).await.stdout }
+        });
+        let outputs = futures::future::join_all(all).await;
+        for (i, output) in outputs.into_iter().enumerate() {
+            assert_eq!(output, format!("{i}\n").into_bytes());
+        }
+        assert_eq!(sshd.connections(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_without_sessions_is_named() {
+    let sshd = Sshd::with("MaxSessions 0");
+    let session = open(&sshd).await;
+    let error = session.exec(&sh("true"), None).await.unwrap_err();
+    assert!(matches!(error, SessionError::Refused(_)), "{error:?}");
+    assert!(error.to_string().contains("MaxSessions"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_limit_is_kept_by_the_host() {
+    let sshd = Sshd::start();
+    let session = open(&sshd).await;
+    let start = Instant::now();
+    let cmd = Cmd::new(["sleep", "60"]).timeout(Duration::from_secs(1));
+    // `timeout` of coreutils says 124.
+    assert_eq!(session.exec(&cmd, None).await.unwrap().exit, Exit::Code(124));
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_limit_that_the_host_ignores_is_kept_here() {
+    let tools = tempfile::tempdir().unwrap();
+    let sshd = Sshd::with(&format!("SetEnv PATH={}:/usr/bin:/bin", tools.path().display()));
+    let fake = tools.path().join("timeout");
+    std::fs::write(&fake, "#!/bin/sh\nshift 3\nexec \"$@\"\n").unwrap();
+    std::fs::set_permissions(&fake, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let session = open(&sshd).await;
+    let cmd = sh("sleep 90").timeout(Duration::from_secs(1));
+    let start = Instant::now();
+    let error = session.exec(&cmd, None).await.unwrap_err();
+    assert!(matches!(error, SessionError::TimedOut(limit) if limit == Duration::from_secs(1)), "{error:?}");
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    // The session goes on.
+    assert_eq!(run(&session, "echo on").await.stdout, b"on\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn we_answer_the_host_s_own_keepalives() {
+    let sshd = Sshd::with("ClientAliveInterval 1\nClientAliveCountMax 1");
+    let session = open(&sshd).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(run(&session, "sleep 4; echo on").await.stdout, b"on\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_keeps_the_output_open_does_not_hold_us() {
+    let sshd = Sshd::start();
+    let session = open(&sshd).await;
+    let start = Instant::now();
+    let output = run(&session, "sleep 60 & echo started; exit 3").await;
+    assert_eq!((output.exit, output.stdout), (Exit::Code(3), b"started\n".to_vec()));
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_connection_is_lost() {
+    let sshd = Sshd::start();
+    let session = open(&sshd).await;
+    let cmd = sh("echo begun; sleep 60");
+    let mut sink = |_, _: &[u8]| sshd.cut();
+    let start = Instant::now();
+    let error = session.exec(&cmd, Some(&mut sink)).await.unwrap_err();
+    assert!(matches!(error, SessionError::Lost(_)), "{error:?}");
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
