@@ -106,6 +106,6 @@ impl App {
     pub fn test_progress(&self) {
         let settings =
             ui::Settings { json: self.global.json, verbose: self.global.verbose, look: self.stderr };
-        ui::demo(&mut *ui::renderer(&settings), 8, 1.0);
+        ui::demo(&mut *ui::renderer(&settings));
     }
 }

@@ -85,8 +85,11 @@ pub fn run(
         let asked = if options.yes || !survey.hosts.iter().any(Surveyed::pending) {
             false
         } else {
-            app.tell(&preview::text(&survey.hosts, &app.stderr, app.global.verbose));
-            if !app.confirm(&question(wish.verb, &survey.hosts))? {
+            let confirmed = run.between(|| {
+                app.tell(&preview::text(&survey.hosts, &app.stderr, app.global.verbose));
+                app.confirm(&question(wish.verb, &survey.hosts))
+            })?;
+            if !confirmed {
                 let outcome = |_: &Surveyed| Outcome::Skipped { reason: "not confirmed".into() };
                 run.drive(async |engine| engine.dismiss(survey.hosts, outcome).await).await;
                 run.finish();

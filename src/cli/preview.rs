@@ -3,67 +3,67 @@
 use serde_json::{Value, json};
 
 use crate::engine::Surveyed;
-use crate::plan::{Action, Change, StagePlan, Step};
+use crate::plan::{Action, Change, Step};
 use crate::ui::{Look, Role};
 
 /// Name and version of the JSON form.
 const SCHEMA: &str = "fleet.plan/1";
 
-/// Clients with the same steps are shown once, under all their names.
+/// Clients with the same steps are shown once, under all their names; of the details, only what is
+/// the same for all of them.
 #[must_use]
 pub fn text(hosts: &[Surveyed], look: &Look, verbose: bool) -> String {
-    let mut groups: Vec<(Vec<String>, Vec<&str>)> = Vec::new();
+    let mut groups: Vec<(Vec<&str>, Vec<&Surveyed>)> = Vec::new();
     for host in hosts {
-        let lines = lines(&host.plans, look, verbose);
-        let name = host.job.target.name.as_str();
-        match groups.iter_mut().find(|(known, _)| *known == lines) {
-            Some((_, names)) => names.push(name),
-            None => groups.push((lines, vec![name])),
+        let titles: Vec<&str> = steps(host).map(|(_, step)| step.title.as_str()).collect();
+        match groups.iter_mut().find(|(known, _)| *known == titles) {
+            Some((_, members)) => members.push(host),
+            None => groups.push((titles, vec![host])),
         }
     }
     let mut out = String::new();
-    for (lines, names) in groups {
+    for (titles, members) in groups {
+        let names: Vec<&str> = members.iter().map(|host| host.job.target.name.as_str()).collect();
         let who = match names.len() {
-            1..=4 => names.join(", "),
-            count => format!("{}, ... ({count} clients)", names[..3].join(", ")),
+            0..=6 => names.join(", "),
+            count => format!("{} and {} more", names[..5].join(", "), count - 5),
         };
         out.push_str(&look.paint(Role::Strong, &who));
-        if lines.is_empty() {
-            out.push_str(": nothing to do\n");
-            continue;
-        }
-        out.push('\n');
-        for line in lines {
-            out.push_str(&line);
-            out.push('\n');
+        out.push_str(if titles.is_empty() { ": nothing to do\n" } else { "\n" });
+        for (index, (stage, step)) in steps(members[0]).enumerate() {
+            let same = |host: &&Surveyed| {
+                steps(host).nth(index).is_some_and(|(_, other)| other.details == step.details)
+            };
+            line(&mut out, stage, step, look);
+            if members.iter().all(same) && (verbose || step.details.len() <= 3) {
+                for detail in &step.details {
+                    out.push_str(&look.paint(Role::Faint, &format!("             {detail}")));
+                    out.push('\n');
+                }
+            }
         }
     }
     out
 }
 
-fn lines(plans: &[StagePlan], look: &Look, verbose: bool) -> Vec<String> {
-    let mut lines = Vec::new();
-    for plan in plans {
-        for step in &plan.steps {
-            let (mark, role) = match step.change {
-                Change::Create => ("+", Role::Good),
-                Change::Modify => ("~", Role::Warn),
-                Change::Destroy => ("-", Role::Bad),
-                Change::Nothing => (" ", Role::Faint),
-            };
-            let stage = format!("{:<8}", plan.stage.name());
-            lines.push(format!(
-                "  {} {} {}",
-                look.paint(role, mark),
-                look.paint(Role::Faint, &stage),
-                step.title
-            ));
-            for detail in step.details.iter().filter(|_| verbose || step.details.len() <= 3) {
-                lines.push(look.paint(Role::Faint, &format!("             {detail}")));
-            }
-        }
-    }
-    lines
+fn steps(host: &Surveyed) -> impl Iterator<Item = (&'static str, &Step)> {
+    host.plans.iter().flat_map(|plan| plan.steps.iter().map(|step| (plan.stage.name(), step)))
+}
+
+fn line(out: &mut String, stage: &str, step: &Step, look: &Look) {
+    let (mark, role) = match step.change {
+        Change::Create => ("+", Role::Good),
+        Change::Modify => ("~", Role::Warn),
+        Change::Destroy => ("-", Role::Bad),
+        Change::Nothing => (" ", Role::Faint),
+    };
+    let stage = format!("{stage:<8}");
+    out.push_str(&format!(
+        "  {} {} {}\n",
+        look.paint(role, mark),
+        look.paint(Role::Faint, &stage),
+        step.title
+    ));
 }
 
 /// One record for one client.

@@ -1,7 +1,6 @@
 //! One run from start to end: events to renderer, journal and report; signals; the engine driven
 //! in between. What a verb does with its hosts is the verb's own.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -120,9 +119,14 @@ impl Run {
         engine
             .emitter
             .emit(None, EventKind::RunStarted { verb: verb.to_owned(), who: info.who.clone(), clients });
-        // What only looks answers with its own data on stdout, so its events stay on stderr.
-        let json = app.global.json && journal.is_some();
-        let renderer = ui::renderer(&ui::Settings { json, verbose: app.global.verbose, look: app.stderr });
+        // What only looks answers with data of its own: its events are shown while they last.
+        let renderer = if journal.is_some() {
+            let settings =
+                ui::Settings { json: app.global.json, verbose: app.global.verbose, look: app.stderr };
+            ui::renderer(&settings)
+        } else {
+            ui::glance(app.stderr)
+        };
         Run { engine, report: Report::default(), events, renderer, journal, started: Instant::now() }
     }
 
@@ -140,8 +144,9 @@ impl Run {
                 biased;
                 Some(event) = self.events.recv() => self.take(&event),
                 () = signals.next() => {
-                    if !signal(&cancel) {
-                        std::process::exit(ExitKind::Interrupted as i32);
+                    match raised(&cancel) {
+                        Some(text) => self.renderer.say(text),
+                        None => std::process::exit(ExitKind::Interrupted as i32),
                     }
                 }
                 result = &mut future => {
@@ -160,9 +165,18 @@ impl Run {
         if let Some(journal) = &mut self.journal
             && let Err(error) = journal.append(event)
         {
-            ui::tell(&format!("warning: the journal ends here, {}: {error}\n", journal.path().display()));
+            self.renderer
+                .say(&format!("warning: the journal ends here, {}: {error}", journal.path().display()));
             self.journal = None;
         }
+    }
+
+    /// Shows a plan and asks, with the bars out of the way.
+    pub fn between<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        self.renderer.pause();
+        let result = work();
+        self.renderer.resume();
+        result
     }
 
     #[must_use]
@@ -192,19 +206,19 @@ impl Run {
     }
 }
 
-/// One more signal; `false` when it was the third and the program shall end at once.
-fn signal(cancel: &Cancel) -> bool {
+/// What one more signal means, as a sentence; `None` when it was the third and the program shall
+/// end at once.
+fn raised(cancel: &Cancel) -> Option<&'static str> {
     let before = cancel.level();
-    let text = match cancel.raise() {
-        Level::Run => return true,
-        Level::Drain => "\nno new step is started; running steps are finished (press again to leave them)\n",
-        Level::Abandon if before == Level::Drain => {
-            "\nleaving running steps as they are (press again to end at once)\n"
+    match cancel.raise() {
+        Level::Run | Level::Drain => {
+            Some("no new step is started; running steps are finished (press again to leave them)")
         }
-        Level::Abandon => return false,
-    };
-    ui::tell(text);
-    true
+        Level::Abandon if before == Level::Drain => {
+            Some("running steps are left as they are (press again to end at once)")
+        }
+        Level::Abandon => None,
+    }
 }
 
 /// Ctrl-C and the request to terminate mean the same.
@@ -250,10 +264,4 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// Waits a little for tasks that were left behind, then lets go of them.
 pub fn shut_down(runtime: tokio::runtime::Runtime) {
     runtime.shutdown_timeout(Duration::from_millis(200));
-}
-
-/// Whether the journal folder of a fleet directory exists.
-#[must_use]
-pub fn has_runs(state: &Path) -> bool {
-    state.join("runs").is_dir()
 }

@@ -87,7 +87,10 @@ table inet fleet {{
         type filter hook forward priority filter - 10; policy accept;
         ct state established,related accept
         iifname {{ \"docker0\", \"br-*\", \"veth*\" }} accept
-        ct original proto-dst {{ 80, 443 }} accept
+        # The port asked for from outside, before Docker rewrites it. nft 1.0.6 knows no set here.
+        meta l4proto tcp ct original proto-dst 80 accept
+        meta l4proto tcp ct original proto-dst 443 accept
+        meta l4proto udp ct original proto-dst 443 accept
         drop
     }}
 }}

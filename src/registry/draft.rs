@@ -9,8 +9,8 @@ use toml::de::DeValue;
 use super::client::{Backup, Checks, Client, Keep, Sentry};
 use super::settings::{TRANSPORTS, Transport};
 use super::values::{
-    Address, CronLine, Domain, Dsn, Email, Environment, FilePath, Jump, Name, Slug, Swap, Tag, UpdateWindow,
-    User, variable,
+    Address, CronLine, Domain, Dsn, Email, Environment, FilePath, Jump, Name, Ours, Slug, Swap, Tag,
+    UpdateWindow, User, variable,
 };
 use crate::diagnostic::Fault;
 use crate::toml_reader::{
@@ -176,7 +176,7 @@ impl<'d> Draft<'d> {
             aliases,
             address: address.value,
             port: draft.port.unwrap_or(22),
-            user: draft.user.unwrap_or_else(|| User::known("root")),
+            user: draft.user.unwrap_or_else(|| User::from(Ours("root"))),
             jump: draft.jump.flatten(),
             email: draft.email,
             tags: draft.tags.unwrap_or_default().into_iter().collect(),
@@ -291,7 +291,7 @@ impl<'d> BackupDraft<'d> {
             }
             None => Keep::USUAL,
         };
-        Backup { schedule: self.schedule.unwrap_or_else(|| CronLine::known("0 2 * * *")), keep }
+        Backup { schedule: self.schedule.unwrap_or_else(|| CronLine::from(Ours("0 2 * * *"))), keep }
     }
 }
 

@@ -20,7 +20,7 @@ use std::hash::Hash;
 use crate::diagnostic::{Diagnostics, Fault, shown};
 use crate::toml_reader::{Document, Place, Table, Value, table};
 use draft::{Draft, Read};
-use values::Name;
+use values::{Name, Ours};
 
 pub use client::{Backup, Checks, Client, Keep, Sentry};
 pub use selection::{SelectError, Selection};
@@ -74,7 +74,7 @@ fn read_clients<'d>(clients: Value<'d>, base: &Draft<'d>, transport: Transport) 
         let name = client_name(value, &all);
         let client = |client: &mut Table<'d>| {
             // A client with a bad name has its values checked too.
-            let name = name.clone().unwrap_or_else(|| Name::known("unnamed"));
+            let name = name.clone().unwrap_or_else(|| Name::from(Ours("unnamed")));
             Draft::read(client).finish(name, base, client, transport)
         };
         read.extend(table(client)(value.clone()).filter(|_| name.is_some()));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::values::{FilePath, Name, Recipient, WebUrl};
+use super::values::{FilePath, Name, Ours, Recipient, WebUrl};
 use crate::toml_reader::{Table, boolean, duration, integer, list, one_of, parsed, table};
 
 /// Let's Encrypt's production directory.
@@ -143,7 +143,7 @@ impl FleetSettings {
             name: name?,
             stack: stack?,
             source,
-            ssh_key: ssh_key.unwrap_or_else(|| FilePath::known("keys/fleet_ed25519")),
+            ssh_key: ssh_key.unwrap_or_else(|| FilePath::from(Ours("keys/fleet_ed25519"))),
             recipients: recipients.unwrap_or_default(),
             acme: acme.unwrap_or_default(),
             docker: docker.unwrap_or_default(),
@@ -160,13 +160,13 @@ impl Acme {
     fn read(acme: &mut Table<'_>) -> Option<Self> {
         let server = acme.optional("server", parsed(WebUrl::parse_https));
         let ca = acme.optional("ca", parsed(FilePath::parse));
-        Some(Acme { server: server.unwrap_or_else(|| WebUrl::known(LETS_ENCRYPT)), ca })
+        Some(Acme { server: server.unwrap_or_else(|| WebUrl::from(Ours(LETS_ENCRYPT))), ca })
     }
 }
 
 impl Default for Acme {
     fn default() -> Self {
-        Acme { server: WebUrl::known(LETS_ENCRYPT), ca: None }
+        Acme { server: WebUrl::from(Ours(LETS_ENCRYPT)), ca: None }
     }
 }
 

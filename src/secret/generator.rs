@@ -118,7 +118,7 @@ pub fn generate<R: CryptoRng + ?Sized>(generator: &Generator, rng: &mut R) -> Se
         Generator::Ed25519 => {
             let mut seed = Zeroizing::new([0; 32]);
             rng.fill_bytes(&mut *seed);
-            STANDARD.encode(&*seed)
+            STANDARD.encode(seed.as_slice())
         }
     })
 }

@@ -77,7 +77,7 @@ pub enum ConnectError {
     KeyPermissions { path: PathBuf, mode: u32 },
     KeyPassphrase { path: PathBuf },
     KeyInvalid { path: PathBuf, cause: String },
-    AuthRefused { user: String, place: Place, methods: Vec<String>, public: String, said: String },
+    AuthRefused { user: String, place: Place, methods: Vec<String>, public: Box<str>, said: Box<str> },
     JumpInvalid { jump: String },
     JumpFailed { jump: String, cause: Box<ConnectError> },
     JumpRefused { jump: String, place: Place, cause: String },

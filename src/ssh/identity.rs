@@ -4,11 +4,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::{HashAlg, PrivateKey, PublicKey, decode_secret_key};
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use super::clean;
 use super::error::{Agent, ConnectError};
@@ -16,6 +18,9 @@ use super::host_keys::reason;
 
 /// Most keys of an agent that are offered: sshd hangs up after six refusals (MaxAuthTries).
 const MOST_OFFERS: usize = 5;
+
+/// An agent is a local program: this is for one that hangs.
+const AGENT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What we can prove who we are with.
 pub enum Identity {
@@ -47,7 +52,7 @@ impl Identity {
 /// asked: for the public half beside it (`path.pub`) if there is one, else for whatever it holds.
 pub async fn load(path: &Path, socket: Option<&Path>) -> Result<Identity, ConnectError> {
     match read(path)? {
-        Found::Key(key) => Ok(Identity::File(Arc::new(key))),
+        Found::Key(key) => Ok(Identity::File(key)),
         Found::Locked(public) => match agent(socket, public.as_ref()).await {
             Ok(held) => Ok(Identity::Agent(held)),
             Err(_) => Err(ConnectError::KeyPassphrase { path: path.to_path_buf() }),
@@ -60,7 +65,7 @@ pub async fn load(path: &Path, socket: Option<&Path>) -> Result<Identity, Connec
 }
 
 enum Found {
-    Key(PrivateKey),
+    Key(Arc<PrivateKey>),
     /// It has a passphrase; its public half if that can be told.
     Locked(Option<PublicKey>),
     Nothing,
@@ -92,31 +97,41 @@ fn read(path: &Path) -> Result<Found, ConnectError> {
         return Ok(if key.is_encrypted() {
             Found::Locked(Some(key.public_key().clone()))
         } else {
-            Found::Key(key)
+            Found::Key(Arc::new(key))
         });
     }
     if text.contains("ENCRYPTED") {
         return Ok(Found::Locked(beside(path)));
     }
     match decode_secret_key(text, None) {
-        Ok(key) => Ok(Found::Key(key)),
+        Ok(key) => Ok(Found::Key(Arc::new(key))),
         Err(russh::keys::Error::KeyIsEncrypted) => Ok(Found::Locked(beside(path))),
         Err(error) => Err(invalid(clean::line(&error.to_string()).to_lowercase())),
     }
 }
 
-/// The public half in `path.pub`.
-fn beside(path: &Path) -> Option<PublicKey> {
+/// Where the public half is by custom: `path.pub`.
+pub(super) fn public_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".pub");
-    let text = std::fs::read_to_string(PathBuf::from(name)).ok()?;
+    name.into()
+}
+
+fn beside(path: &Path) -> Option<PublicKey> {
+    let text = std::fs::read_to_string(public_path(path)).ok()?;
     PublicKey::from_openssh(text.trim()).ok()
 }
 
 async fn agent(socket: Option<&Path>, wanted: Option<&PublicKey>) -> Result<Held, Agent> {
     let socket = socket.filter(|path| !path.as_os_str().is_empty()).ok_or(Agent::Absent)?;
-    let mut client = AgentClient::connect_uds(socket).await.map_err(|_| Agent::Silent)?;
-    let identities = client.request_identities().await.map_err(|_| Agent::Silent)?;
+    let ask = async {
+        let mut client = AgentClient::connect_uds(socket).await?;
+        let identities = client.request_identities().await?;
+        Ok::<_, russh::keys::Error>((client, identities))
+    };
+    let Ok(Ok((client, identities))) = timeout(AGENT_PATIENCE, ask).await else {
+        return Err(Agent::Silent);
+    };
     let keys: Vec<PublicKey> = identities
         .into_iter()
         .filter_map(|identity| match identity {

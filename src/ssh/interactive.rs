@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use super::identity::public_path;
 use super::{ConnectError, Target, jump};
 use crate::shell;
 
@@ -20,8 +21,10 @@ pub fn argv(target: &Target, command: &[String]) -> Result<Vec<String>, ConnectE
         let mut hop = vec!["ssh".to_owned()];
         hop.extend(options(target, "-T"));
         hop.extend(["-p".to_owned(), place.port.to_string(), "-l".to_owned(), user]);
-        hop.extend(["-W".to_owned(), "[%h]:%p".to_owned(), "--".to_owned(), place.host]);
-        words.extend(["-o".to_owned(), format!("ProxyCommand={}", shell::join(&hop))]);
+        hop.extend(["--".to_owned(), place.host]);
+        // The outer ssh fills in `%h` and takes every other doubled `%` for one.
+        let hop = shell::join(&hop).replace('%', "%%").replacen("ssh ", "ssh -W '[%h]:%p' ", 1);
+        words.extend(["-o".to_owned(), format!("ProxyCommand={hop}")]);
     }
     words.extend(["-p".to_owned(), target.port.to_string(), "-l".to_owned(), target.user.clone()]);
     words.extend(["--".to_owned(), target.host.clone()]);
@@ -37,7 +40,7 @@ fn options(target: &Target, terminal: &str) -> Vec<String> {
     let mut set = |option: String| words.extend(["-o".to_owned(), option]);
     set(format!("IdentityFile={}", file(&target.key)));
     // Other keys of an agent are only for a fleet whose key is nowhere in a file.
-    let filed = target.key.exists() || target.key.with_added_extension("pub").exists();
+    let filed = target.key.exists() || public_path(&target.key).exists();
     set(format!("IdentitiesOnly={}", if filed { "yes" } else { "no" }));
     if let Some(agent) = &target.agent {
         set(format!("IdentityAgent={}", file(agent)));
@@ -46,7 +49,7 @@ fn options(target: &Target, terminal: &str) -> Vec<String> {
     set("GlobalKnownHostsFile=none".to_owned());
     set("StrictHostKeyChecking=yes".to_owned());
     set("UpdateHostKeys=no".to_owned());
-    set("PasswordAuthentication=no".to_owned());
+    set("PreferredAuthentications=publickey".to_owned());
     set(format!("ConnectTimeout={seconds}"));
     set("ServerAliveInterval=15".to_owned());
     words
@@ -56,4 +59,62 @@ fn options(target: &Target, terminal: &str) -> Vec<String> {
 fn file(path: &Path) -> String {
     let text = path.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
     format!("\"{text}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_whole_command_line() {
+        let target = Target {
+            name: "one".to_owned(),
+            host: "one.example".to_owned(),
+            port: 2222,
+            user: "ubuntu".to_owned(),
+            key: "/nonexistent/my fleet/100%/key".into(),
+            known_hosts: "/nonexistent/known_hosts".into(),
+            jump: Some("gate@192.0.2.1:99".to_owned()),
+            agent: Some("/run/agent".into()),
+            connect_timeout: Duration::from_secs(10),
+        };
+        let words = argv(&target, &["ls".to_owned(), "a b".to_owned()]).unwrap();
+        insta::assert_snapshot!(words.join("\n"), @r#"
+        ssh
+        -t
+        -F
+        none
+        -o
+        IdentityFile="/nonexistent/my fleet/100%%/key"
+        -o
+        IdentitiesOnly=no
+        -o
+        IdentityAgent="/run/agent"
+        -o
+        UserKnownHostsFile="/nonexistent/known_hosts"
+        -o
+        GlobalKnownHostsFile=none
+        -o
+        StrictHostKeyChecking=yes
+        -o
+        UpdateHostKeys=no
+        -o
+        PreferredAuthentications=publickey
+        -o
+        ConnectTimeout=10
+        -o
+        ServerAliveInterval=15
+        -o
+        ProxyCommand=ssh -W '[%h]:%p' -T -F none -o 'IdentityFile="/nonexistent/my fleet/100%%%%/key"' -o IdentitiesOnly=no -o 'IdentityAgent="/run/agent"' -o 'UserKnownHostsFile="/nonexistent/known_hosts"' -o GlobalKnownHostsFile=none -o StrictHostKeyChecking=yes -o UpdateHostKeys=no -o PreferredAuthentications=publickey -o ConnectTimeout=10 -o ServerAliveInterval=15 -p 99 -l gate -- 192.0.2.1
+        -p
+        2222
+        -l
+        ubuntu
+        --
+        one.example
+        ls 'a b'
+        "#);
+    }
 }

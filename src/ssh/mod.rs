@@ -129,7 +129,8 @@ pub struct Target {
 #[async_trait]
 pub trait Session: Send + Sync {
     /// Runs a command to its end, output collected; `sink` sees it as it arrives. Output beyond
-    /// 16 MiB a stream is dropped from the collection but still reaches the sink.
+    /// 16 MiB a stream is dropped from the collection but still reaches the sink. Dropping the future
+    /// gives the command up: its channel is closed, what the host does with it is its own affair.
     async fn exec(&self, cmd: &Cmd, sink: Option<Sink<'_>>) -> Result<Output, SessionError>;
 
     /// Makes a folder of the host equal to a local one, over this same connection.

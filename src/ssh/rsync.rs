@@ -15,7 +15,8 @@ mod shell;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::UnixListener;
@@ -30,6 +31,9 @@ pub use self::shell::{RSYNC_SHELL, rsync_shell_main};
 
 /// Seconds without a byte after which rsync itself gives up.
 const SILENCE: u64 = 60;
+
+/// How long a failed rsync waits for what the host had to say.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Most of rsync's own complaints that is kept.
 const COMPLAINTS: usize = 64 << 10;
@@ -93,19 +97,24 @@ async fn run(
     let wait = async {
         let serve = pump::serve(session.link(), &listener);
         tokio::pin!(serve);
-        loop {
+        let status = loop {
             tokio::select! {
                 status = child.wait() => break status,
                 end = &mut serve, if remote.is_none() => remote = Some(end),
             }
+        };
+        // When the host's side fails, ours may end before the reason is here.
+        if remote.is_none() && !status.as_ref().is_ok_and(ExitStatus::success) {
+            remote = timeout(LAST_WORDS, serve).await.ok();
         }
+        status
     };
     let mut reading = Reading::new(progress);
     let (status, (), complaints) = tokio::join!(wait, reading.all(stdout), complaints(stderr));
     let status = status.map_err(here)?;
     let closed = session.link().handle.is_closed().then(|| session.link().end());
     answer::verdict(status, what, remote, &complaints, closed)?;
-    Ok(reading.transfer())
+    Ok(reading.finish())
 }
 
 /// The words after `rsync`.
@@ -127,7 +136,8 @@ fn arguments(what: &Rsync, source: &Path, root: bool, shell: &Path, socket: &Pat
         "--compress",
         "--compress-level=1",
         "--stats",
-        "--info=progress2,symsafe1",
+        // `name` is what makes skipped links be told.
+        "--info=progress2,name1,symsafe1",
         "--no-human-readable",
         "--out-format=@%i",
     ]
@@ -190,8 +200,6 @@ async fn complaints(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -226,7 +234,7 @@ mod tests {
         --compress
         --compress-level=1
         --stats
-        --info=progress2,symsafe1
+        --info=progress2,name1,symsafe1
         --no-human-readable
         --out-format=@%i
         --owner

@@ -103,7 +103,8 @@ impl Board {
         });
         match kind {
             EventKind::HostConnected { .. } => {
-                *running = Running { title: "connected".to_owned(), since: now, ..Running::default() };
+                *running =
+                    Running { title: "connected, looking".to_owned(), since: now, ..Running::default() };
             }
             EventKind::StagePlanned { stage, steps } => {
                 let title = format!("planned, {}", text::count(*steps, "step"));

@@ -31,8 +31,13 @@ const STEPS: [(&str, &str, f64); 12] = [
     ("release", "wait until healthy", 2.2),
 ];
 
-/// Plays the run on a renderer. `pace` stretches the time: 1 as it would be, 0 all at once.
-pub fn demo(renderer: &mut dyn Renderer, clients: usize, pace: f64) {
+/// Plays the made-up run of eight clients as it would be.
+pub fn demo(renderer: &mut dyn Renderer) {
+    demo_with(renderer, 8, 1.0);
+}
+
+/// The same for so many clients. `pace` stretches the time: 0 is all at once.
+pub fn demo_with(renderer: &mut dyn Renderer, clients: usize, pace: f64) {
     let mut report = Report::default();
     let mut now = Duration::ZERO;
     for beat in script(clients) {

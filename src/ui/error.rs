@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Snippet};
 pub use crate::hint::{HintExt, find, hints};
 
 use super::style::{Look, Role};
@@ -136,10 +136,7 @@ fn one(out: &mut String, diagnostic: &Diagnostic, look: &Look) {
     if !diagnostic.key.is_empty() {
         what = format!("{}: ", diagnostic.key);
     }
-    what.push_str(&diagnostic.fault.message);
-    if let Some(expected) = &diagnostic.fault.expected {
-        let _ = write!(what, "; expected {expected}");
-    }
+    let _ = write!(what, "{}", diagnostic.fault);
     // The place stays whole and alone at the beginning, where editors look for it.
     let lead = Line::new().with(Role::Bad, "error: ").with(Role::Strong, place).with(Role::Text, ": ");
     let what = text::flat(&what);
@@ -153,7 +150,7 @@ fn one(out: &mut String, diagnostic: &Diagnostic, look: &Look) {
         }
     }
     if let (Some(snippet), Some((line, _))) = (&diagnostic.snippet, diagnostic.position) {
-        excerpt(out, &snippet.text, line, snippet.start + 1, snippet.width, look);
+        excerpt(out, snippet, line, look);
     }
     if let Some(hint) = &diagnostic.fault.hint {
         paragraphs(out, &[hint], ("hint: ", Role::Note), 2, look);
@@ -161,12 +158,13 @@ fn one(out: &mut String, diagnostic: &Diagnostic, look: &Look) {
 }
 
 /// The line of the file with its marks below. A long line shows the part around the fault.
-fn excerpt(out: &mut String, source: &str, line: usize, column: usize, marked: usize, look: &Look) {
+fn excerpt(out: &mut String, snippet: &Snippet, line: usize, look: &Look) {
+    let marked = snippet.width.max(1);
     let number = line.to_string();
     let room = look.width.saturating_sub(number.len() + 3).max(16);
     // One column a character or two: each stays in its place, so that the marks stay below it.
-    let chars: Vec<char> = source.chars().map(one_column_at_least).collect();
-    let start = column.saturating_sub(1).min(chars.len());
+    let chars: Vec<char> = snippet.text.chars().map(one_column_at_least).collect();
+    let start = snippet.start.min(chars.len());
     let mut from = 0;
     while from < start && columns(&chars[from..start]) + marked.min(room / 2) + 4 > room {
         from += 1;
@@ -177,7 +175,7 @@ fn excerpt(out: &mut String, source: &str, line: usize, column: usize, marked: u
         shown.insert_str(0, look.ellipsis());
         before += text::width(look.ellipsis());
     }
-    let end = (start + marked.max(1)).min(chars.len());
+    let end = (start + marked).min(chars.len());
     let marks = columns(&chars[start..end]).max(1).min(room.saturating_sub(before).max(1));
     let gutter = " ".repeat(number.len());
     let bar = |lead: &str| Line::new().with(Role::Faint, format!("{lead} | "));

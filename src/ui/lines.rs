@@ -39,7 +39,7 @@ impl Lines {
         Lines { sink, look, verbose, names: 0, clients: 0, done: 0, positions: HashMap::new() }
     }
 
-    fn say(&mut self, client: Option<&str>, line: Line) {
+    fn line(&mut self, client: Option<&str>, line: Line) {
         let lead = match client {
             Some(client) => {
                 let client = text::fit(&text::flat(client), self.names, self.look.ellipsis());
@@ -56,7 +56,7 @@ impl Lines {
         self.names = summary::name_columns(clients.iter().map(String::as_str), &self.look);
         self.clients = clients.len();
         let what = format!("{}: {}", text::flat(verb), text::count(clients.len(), "client"));
-        self.say(
+        self.line(
             None,
             Line::new().with(Role::Strong, what).with(Role::Faint, format!(", run {}", text::flat(run))),
         );
@@ -73,7 +73,7 @@ impl Lines {
         let quiet = matches!(result, StepResult::Done | StepResult::Skipped) && !self.chatty();
         if !quiet {
             let line = self.step(client, step).with(Role::Text, ": ").with(role, word);
-            self.say(Some(client), line);
+            self.line(Some(client), line);
         }
     }
 
@@ -93,7 +93,7 @@ impl Lines {
         }
         let count = format!(" [{}/{}]", self.done, self.clients);
         let line = summary::mark(outcome, &self.look).with(of_outcome(outcome).1, outcome.word());
-        self.say(Some(client), line.with(Role::Text, said).with(Role::Faint, count));
+        self.line(Some(client), line.with(Role::Text, said).with(Role::Faint, count));
     }
 
     fn chatty(&self) -> bool {
@@ -112,7 +112,7 @@ impl Lines {
                 self.positions.insert(client.to_owned(), position);
                 if self.chatty() {
                     let line = self.step(client, step).with(Role::Faint, " ...");
-                    self.say(Some(client), line);
+                    self.line(Some(client), line);
                 }
                 return;
             }
@@ -126,13 +126,13 @@ impl Lines {
             EventKind::HostFinished { outcome, seconds } => return self.finished(client, outcome, *seconds),
             _ => return,
         };
-        self.say(Some(client), Line::new().with(Role::Text, text::flat(&said)));
+        self.line(Some(client), Line::new().with(Role::Text, text::flat(&said)));
     }
 
     fn warning(&mut self, client: Option<&str>, message: &str, hint: Option<&str>) {
-        self.say(client, Line::new().with(Role::Warn, "warning: ").with(Role::Text, text::flat(message)));
+        self.line(client, Line::new().with(Role::Warn, "warning: ").with(Role::Text, text::flat(message)));
         if let Some(hint) = hint {
-            self.say(client, Line::new().with(Role::Note, "next: ").with(Role::Text, text::flat(hint)));
+            self.line(client, Line::new().with(Role::Note, "next: ").with(Role::Text, text::flat(hint)));
         }
     }
 }
@@ -144,6 +144,12 @@ impl Renderer for Lines {
             (kind, Some(client)) => self.of_client(client, kind),
             (EventKind::Warning { message, hint }, None) => self.warning(None, message, hint.as_deref()),
             (_, None) => {}
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        for line in text::clean(text.trim()) {
+            self.line(None, Line::new().with(Role::Warn, line));
         }
     }
 
@@ -313,7 +319,7 @@ mod tests {
         }
         lines.finish(&report);
         let bad: Vec<char> = sink.text().chars().filter(|char| char.is_control() && *char != '\n').collect();
-        assert_eq!(bad, []);
+        assert!(bad.is_empty(), "{bad:?}");
         assert!(!sink.text().contains('\u{202e}'));
     }
 }

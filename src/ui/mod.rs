@@ -20,7 +20,7 @@ pub mod table;
 pub mod terminal;
 mod text;
 
-pub use demo::demo;
+pub use demo::{demo, demo_with};
 pub use error::HintExt;
 pub use out::Out;
 pub use style::{ColorChoice, Look, Role, Symbol, Wanted};
@@ -31,6 +31,18 @@ pub use text::{flat, seconds};
 /// Shows a run while it happens, then what it came to.
 pub trait Renderer: Send {
     fn event(&mut self, event: &Event);
+
+    /// Clears what moves, so that a plan and a question can be shown; returns once it is gone.
+    fn pause(&mut self) {}
+
+    /// Goes on after [`Renderer::pause`].
+    fn resume(&mut self) {}
+
+    /// Says something that is no event, such as the answer to a signal. Never written into the
+    /// middle of what moves.
+    fn say(&mut self, text: &str) {
+        tell(&format!("{}\n", text.trim_end()));
+    }
 
     /// After the last event; called once.
     fn finish(&mut self, report: &Report);
@@ -56,6 +68,21 @@ pub fn renderer(settings: &Settings) -> Box<dyn Renderer> {
     } else {
         Box::new(lines::Lines::stderr(settings.look, settings.verbose))
     }
+}
+
+/// For commands that only look and answer with a table of their own: bars while it lasts, and
+/// nothing that stays.
+#[must_use]
+pub fn glance(look: Look) -> Box<dyn Renderer> {
+    if look.animate { Box::new(terminal::Terminal::stderr(look, false).fleeting()) } else { Box::new(Silent) }
+}
+
+struct Silent;
+
+impl Renderer for Silent {
+    fn event(&mut self, _event: &Event) {}
+
+    fn finish(&mut self, _report: &Report) {}
 }
 
 /// Says something on standard error. That nobody can hear it is no reason to fail.

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::event::{Event, EventKind, Report};
 
@@ -16,8 +16,10 @@ use super::board::{Board, TICK};
 use super::screen::Screen;
 use super::style::{Look, Role, size_of};
 use super::summary::summary;
-use super::text::Line;
+use super::text::{self, Line};
 
+/// Longest wait for a terminal that does not take what is written to it, such as one held by Ctrl-S.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Lines that wait for the screen; beyond these, what hosts print is dropped here (the journal has it).
 const MOST_WAITING: usize = 2_000;
 
@@ -25,9 +27,14 @@ const MOST_WAITING: usize = 2_000;
 struct State {
     board: Board,
     look: Look,
-    /// Lines to print for good, and whether each may be dropped.
-    above: VecDeque<(Line, bool)>,
+    /// Lines to print for good.
+    above: VecDeque<Line>,
     dropped: usize,
+    /// Nothing is printed for good.
+    fleeting: bool,
+    paused: bool,
+    /// The board is off the screen, as asked for, or the screen itself is gone.
+    cleared: bool,
     stop: bool,
 }
 
@@ -44,20 +51,28 @@ impl Shared {
 }
 
 impl State {
+    fn new(board: Board, look: Look) -> Self {
+        let above = VecDeque::new();
+        State { board, look, above, dropped: 0, fleeting: false, paused: false, cleared: false, stop: false }
+    }
+
     fn event(&mut self, event: &Event, start: Instant) {
         let spare = matches!(event.kind, EventKind::Output { .. });
         let look = self.look;
         for line in self.board.event(event, start.elapsed(), &look) {
+            if self.fleeting {
+                continue;
+            }
             if spare && self.above.len() >= MOST_WAITING {
                 self.dropped += 1;
             } else {
-                self.above.push_back((line, spare));
+                self.above.push_back(line);
             }
         }
     }
 
     fn take_above(&mut self) -> Vec<Line> {
-        let mut lines: Vec<Line> = self.above.drain(..).map(|(line, _)| line).collect();
+        let mut lines: Vec<Line> = self.above.drain(..).collect();
         if self.dropped > 0 {
             let text = format!("({} lines not shown; the journal has them)", self.dropped);
             lines.push(Line::new().with(Role::Faint, text));
@@ -90,8 +105,7 @@ impl Terminal {
         W: Write + Send + 'static,
         S: Fn() -> (usize, usize) + Send + 'static,
     {
-        let board = Board::new(verbose);
-        let state = State { board, look, above: VecDeque::new(), dropped: 0, stop: false };
+        let state = State::new(Board::new(verbose), look);
         let shared =
             Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), start: Instant::now() });
         let drawn = Arc::clone(&shared);
@@ -100,6 +114,13 @@ impl Terminal {
             .spawn(move || draw(&drawn, Screen::new(sink), &size))
             .ok();
         Terminal { shared, thread }
+    }
+
+    /// Leaves nothing on the screen at its end, not even a summary.
+    #[must_use]
+    pub fn fleeting(self) -> Self {
+        self.shared.lock().fleeting = true;
+        self
     }
 
     /// Takes the board off the screen; what was printed above it stays.
@@ -123,14 +144,20 @@ fn draw<W: Write>(shared: &Shared, mut screen: Screen<W>, size: &dyn Fn() -> (us
             state.look.rows = rows;
         }
         let look = state.look;
-        let (stop, above) = (state.stop, state.take_above());
-        let block = if stop { Vec::new() } else { state.board.lines(shared.start.elapsed(), &look) };
+        let (stop, paused) = (state.stop, state.paused);
+        // Nothing is printed into the middle of a question either.
+        let above = if paused && state.cleared && !stop { Vec::new() } else { state.take_above() };
+        let block =
+            if stop || paused { Vec::new() } else { state.board.lines(shared.start.elapsed(), &look) };
         // Nobody waits for the terminal but this thread.
         drop(state);
-        if screen.frame(&above, &block, &look).is_err() || stop {
+        let gone = screen.frame(&above, &block, &look).is_err();
+        let mut state = shared.lock();
+        state.cleared = gone || paused;
+        shared.wake.notify_all();
+        if gone || stop {
             return;
         }
-        let state = shared.lock();
         if !state.stop {
             drop(shared.wake.wait_timeout(state, TICK));
         }
@@ -142,9 +169,35 @@ impl Renderer for Terminal {
         self.shared.lock().event(event, self.shared.start);
     }
 
+    fn pause(&mut self) {
+        let mut state = self.shared.lock();
+        (state.paused, state.cleared) = (true, self.thread.as_ref().is_none_or(JoinHandle::is_finished));
+        self.shared.wake.notify_all();
+        drop(self.shared.wake.wait_timeout_while(state, PATIENCE, |state| !state.cleared));
+    }
+
+    fn resume(&mut self) {
+        self.shared.lock().paused = false;
+        self.shared.wake.notify_all();
+    }
+
+    fn say(&mut self, text: &str) {
+        let mut state = self.shared.lock();
+        let room = state.look.width.saturating_sub(1);
+        let lines = text::clean(text.trim()).into_iter().flat_map(|line| text::wrap(&line, room));
+        state.above.extend(lines.map(|line| Line::new().with(Role::Warn, line)));
+    }
+
     fn finish(&mut self, report: &Report) {
+        self.resume();
         self.stop();
-        let look = self.shared.lock().look;
+        let (look, fleeting) = {
+            let state = self.shared.lock();
+            (state.look, state.fleeting)
+        };
+        if fleeting {
+            return;
+        }
         super::tell(&format!("\n{}", summary(report, &look, true)));
     }
 }

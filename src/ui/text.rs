@@ -10,32 +10,13 @@ use super::style::{Look, Role};
 /// The lines of a text, harmless to a terminal: no control character, no tab, nothing that
 /// changes direction.
 pub fn clean(text: &str) -> Vec<String> {
-    text.lines().map(flat).collect()
+    crate::secret::clean(text).lines().map(|line| line.replace('\t', " ").trim_end().to_owned()).collect()
 }
 
 /// The text as one harmless line.
 pub fn flat(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text.trim_end().chars().peekable();
-    while let Some(char) = rest.next() {
-        match char {
-            // A control sequence is dropped whole: its parameters mean nothing without it.
-            '\u{1b}' if rest.next_if_eq(&'[').is_some() => {
-                while rest.next_if(|char| matches!(char, ' '..='?')).is_some() {}
-                rest.next();
-            }
-            '\n' | '\t' => out.push(' '),
-            '\r' if rest.peek() == Some(&'\n') => {}
-            char if is_unsafe(char) => out.push(char::REPLACEMENT_CHARACTER),
-            char => out.push(char),
-        }
-    }
-    out
-}
-
-fn is_unsafe(char: char) -> bool {
-    char.is_control()
-        || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let clean = crate::secret::clean(text.trim_end());
+    clean.trim_end().replace(['\n', '\t'], " ")
 }
 
 /// Columns that the text takes.
@@ -224,9 +205,10 @@ mod tests {
     #[test]
     fn nothing_of_a_hostile_line_reaches_the_terminal() {
         assert_eq!(flat("a\u{1b}[31;1mred\u{1b}[0m\tb\r\nc\n"), "ared b c");
-        assert_eq!(flat("\u{1b}]0;title\u{7}x"), "\u{fffd}]0;title\u{fffd}x");
-        assert_eq!(flat("\u{202e}txt.exe\u{9b}2J"), "\u{fffd}txt.exe\u{fffd}2J");
-        assert_eq!(clean("one\ntwo\n"), ["one", "two"]);
+        assert_eq!(flat("\u{1b}]0;title\u{7}x"), "x");
+        assert_eq!(flat("\u{202e}txt.exe\u{9b}2J"), "\u{fffd}txt.exe");
+        assert_eq!(flat("10 %\r20 %\u{7}"), "10 % 20 %\u{fffd}");
+        assert_eq!(clean("one\n\ttwo \r\n"), ["one", " two"]);
     }
 
     #[test]

@@ -136,9 +136,13 @@ impl Sshd {
             .unwrap();
     }
 
-    /// Kills what serves the open connections, not the listener: the wire is cut.
+    /// Kills what serves the open connections, not the listener nor the commands: the wire is cut.
     pub fn cut(&self) {
-        let family = descendants(self.child.id());
+        let mut family = descendants(self.child.id());
+        family.retain(|pid| {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            name.starts_with("sshd")
+        });
         assert!(!family.is_empty(), "no connection to cut");
         // From the outside in, so that nobody lives to report the death of another.
         for pid in family {

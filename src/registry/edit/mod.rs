@@ -231,7 +231,7 @@ fn insert(outline: &Outline<'_>, path: &[String], depth: usize, value: &Value) -
     let spelled_with_dots = |(index, part): &(usize, &Part)| {
         !part.is_header() && part.is_under(table) && outline.section_of(*index) < depth
     };
-    match outline.parts.iter().enumerate().filter(spelled_with_dots).last() {
+    match outline.parts.iter().enumerate().rfind(spelled_with_dots) {
         // Behind the last of the dotted keys that make the table, spelled alike.
         Some((last, part)) => {
             let section = outline.section_of(last);

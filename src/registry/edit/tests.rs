@@ -352,3 +352,44 @@ fn what_is_not_there_or_cannot_be_is_an_error() {
     assert_snapshot!(remove_client(KEPT, "lion").unwrap_err().to_string(), @"no client is called `lion`; did you mean `lyon`?");
     assert_snapshot!(remove_client("[", "lyon").unwrap_err().to_string(), @"the registry is no TOML: unquoted keys cannot be empty, expected letters, numbers, `-`, `_`");
 }
+
+#[test]
+fn setting_and_unsetting_leaves_no_trace_in_any_spelling() {
+    let values: [(&str, Value); 5] = [
+        ("port", 2222.into()),
+        ("email", "a@example.fr".into()),
+        ("disabled", true.into()),
+        ("update_window", "always".into()),
+        ("aliases", Value::from_iter(["www.example.fr"])),
+    ];
+    let spellings = [
+        kept(),
+        kept().replace('\n', "\r\n"),
+        "clients = { lyon = { domain = 'l.fr', ip = '10.0.0.1' }, }\nfleet = { name = 'f', stack = 's' }".to_owned(),
+        "clients.lyon.domain = 'l.fr'\nclients.lyon.ip = '10.0.0.1'\nfleet = { name = 'f', stack = 's' }".to_owned(),
+        "fleet = { name = 'f', stack = 's' }\n  [clients.lyon] # x\n\tdomain = 'l.fr'\n\tip = '10.0.0.1' # y\n\n".to_owned(),
+    ];
+    for text in spellings {
+        let clients = Registry::parse(&text, "clients.toml").unwrap().clients;
+        for (client, (key, value)) in
+            clients.iter().flat_map(|client| values.iter().map(move |one| (client, one)))
+        {
+            let set = set_client_value(&text, &client.name, key, value).unwrap();
+            let read = Registry::parse(&set, "clients.toml").unwrap();
+            let read = read.client(&client.name).unwrap().to_json(false)[key].to_string();
+            assert_eq!(read, serde_json::to_string(&read_value(value)).unwrap(), "{set}");
+            assert_eq!(unset_client_value(&set, &client.name, key).unwrap(), text, "{set}");
+            let longer = set_client_value(&set, &client.name, key, value).unwrap();
+            assert_eq!(longer, set, "setting it again changes nothing");
+        }
+    }
+}
+
+fn read_value(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Integer(n) => (*n.value()).into(),
+        Value::Boolean(b) => (*b.value()).into(),
+        Value::Array(all) => all.iter().map(read_value).collect(),
+        value => value.as_str().into(),
+    }
+}

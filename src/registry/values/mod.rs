@@ -17,6 +17,9 @@ pub use window::{Swap, UpdateWindow};
 
 use crate::diagnostic::{Fault, shown};
 
+/// A text of this program's own, which needs no check.
+pub(crate) struct Ours(pub(crate) &'static str);
+
 /// A text that was checked once: it reads like a `str` and is made by `parse` alone.
 macro_rules! checked_text {
     ($(#[$doc:meta])* $name:ident) => {
@@ -29,12 +32,12 @@ macro_rules! checked_text {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+        }
 
-            /// A value of this program's own.
-            #[allow(dead_code)]
-            pub(crate) fn known(text: &'static str) -> Self {
-                debug_assert_eq!($name::parse(text).map(|value| value.0).as_deref(), Ok(text));
-                $name(text.to_owned())
+        impl From<$crate::registry::values::Ours> for $name {
+            fn from(ours: $crate::registry::values::Ours) -> Self {
+                debug_assert_eq!($name::parse(ours.0).map(|value| value.0).as_deref(), Ok(ours.0));
+                $name(ours.0.to_owned())
             }
         }
 

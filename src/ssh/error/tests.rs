@@ -14,8 +14,8 @@ fn all() -> Vec<ConnectError> {
         user: user.to_owned(),
         place: place(),
         methods: methods.iter().map(|method| (*method).to_owned()).collect(),
-        public: "ssh-ed25519 AAAA fleet".to_owned(),
-        said: said.to_owned(),
+        public: "ssh-ed25519 AAAA fleet".into(),
+        said: said.into(),
     };
     let jump = "me@gate.example".to_owned();
     vec![

@@ -40,15 +40,36 @@ impl Default for Slots {
     }
 }
 
-/// Holds a slot.
+/// Holds a slot, from before the channel is asked for until it is closed.
 struct Slot<'a> {
     used: &'a AtomicUsize,
-    _permit: SemaphorePermit<'a>,
+    counted: bool,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Slot<'a> {
+    fn take(used: &'a AtomicUsize, permit: SemaphorePermit<'a>) -> Self {
+        used.fetch_add(1, Ordering::SeqCst);
+        Slot { used, counted: true, permit: Some(permit) }
+    }
+
+    /// The host refused a channel: from now on one slot less, unless this was the only one.
+    fn fewer(mut self) -> bool {
+        // Counted by whoever leaves: of several that are refused at once the last one sees no other.
+        let others = self.used.fetch_sub(1, Ordering::SeqCst) > 1;
+        if let (true, Some(permit)) = (others, self.permit.take()) {
+            permit.forget();
+        }
+        self.counted = false;
+        others
+    }
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        self.used.fetch_sub(1, Ordering::Relaxed);
+        if self.counted {
+            self.used.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -76,22 +97,21 @@ impl<'a> Running<'a> {
             let Ok(permit) = link.slots.free.acquire().await else {
                 return Err(SessionError::Lost(link.end()));
             };
+            let slot = Slot::take(&link.slots.used, permit);
             match link.handle.channel_open_session().await {
                 Ok(channel) => {
-                    link.slots.used.fetch_add(1, Ordering::Relaxed);
                     let (read, write) = channel.split();
-                    break (read, write, Slot { used: &link.slots.used, _permit: permit });
+                    break (read, write, slot);
                 }
                 Err(russh::Error::ChannelOpenFailure(reason)) => {
-                    if link.slots.used.load(Ordering::Relaxed) == 0 {
-                        return Err(SessionError::Refused(format!(
-                            "the host opens no channel for a command ({}): see MaxSessions in its \
-                             /etc/ssh/sshd_config",
-                            clean::line(reason.description()).to_lowercase()
-                        )));
+                    if slot.fewer() {
+                        continue;
                     }
-                    // It allows fewer than we thought: one slot less from now on.
-                    permit.forget();
+                    return Err(SessionError::Refused(format!(
+                        "the host opens no channel for a command ({}): see MaxSessions in its \
+                         /etc/ssh/sshd_config",
+                        clean::line(reason.description()).to_lowercase()
+                    )));
                 }
                 Err(_) => return Err(SessionError::Lost(link.end())),
             }

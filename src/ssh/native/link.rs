@@ -129,8 +129,8 @@ impl Approach {
                 user: self.user.clone(),
                 place: self.place.clone(),
                 methods,
-                public: identity.public(),
-                said: shared.end().unwrap_or_default(),
+                public: identity.public().into(),
+                said: shared.end().unwrap_or_default().into(),
             }),
         }
     }
@@ -153,6 +153,10 @@ impl Approach {
     }
 
     fn handshake_fault(&self, error: &russh::Error, first: &FirstWords, shared: &Shared) -> ConnectError {
+        // The wire's own patience may end a moment before ours.
+        if matches!(error, russh::Error::IO(error) if error.kind() == std::io::ErrorKind::TimedOut) {
+            return self.late(Stage::Handshake);
+        }
         let place = self.place.clone();
         let first = first.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if !first.starts_with(b"SSH-") && !first.windows(5).any(|words| words == b"\nSSH-") {
@@ -162,9 +166,6 @@ impl Approach {
         let cause = match error {
             russh::Error::NoCommonAlgo { kind, theirs, .. } => {
                 format!("no common {kind:?} algorithm; it offers {}", clean::line(&theirs.join(", ")))
-            }
-            russh::Error::IO(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-                return self.late(Stage::Handshake);
             }
             russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) => {
                 shared.end().unwrap_or_else(|| "the host hung up".to_owned())

@@ -14,15 +14,20 @@ const LONGEST: usize = 4 << 10;
 pub struct Reading<'a> {
     progress: Option<Progress<'a>>,
     line: Vec<u8>,
+    bytes: u64,
     transfer: Transfer,
 }
 
 impl<'a> Reading<'a> {
     pub fn new(progress: Option<Progress<'a>>) -> Self {
-        Reading { progress, line: Vec::new(), transfer: Transfer::default() }
+        Reading { progress, line: Vec::new(), bytes: 0, transfer: Transfer::default() }
     }
 
-    pub fn transfer(&self) -> Transfer {
+    /// All went well. Skipped links count in rsync's total, so its own percentage may end below 100.
+    pub fn finish(mut self) -> Transfer {
+        if let Some(progress) = self.progress.as_deref_mut() {
+            progress(Progressed { bytes: self.bytes, percent: 100 });
+        }
         self.transfer
     }
 
@@ -57,10 +62,11 @@ impl<'a> Reading<'a> {
             self.transfer.files_deleted = count;
         } else if let Some(count) = number(line, "Total bytes sent: ") {
             self.transfer.bytes_sent = count;
-        } else if let Some(done) = progressed(line)
-            && let Some(progress) = self.progress.as_deref_mut()
-        {
-            progress(done);
+        } else if let Some(done) = progressed(line) {
+            self.bytes = done.bytes;
+            if let Some(progress) = self.progress.as_deref_mut() {
+                progress(done);
+            }
         }
     }
 }
@@ -106,14 +112,16 @@ pub fn verdict(
             Err(error) => return Err(error),
         }
     }
-    let missing = there.contains("not found") || there.contains("No such file or directory");
-    if code == Some(127) || (missing && there.contains("rsync") && status.code() != Some(23)) {
+    // Of dash, of bash and sudo, of zsh.
+    let missing = ["rsync: not found", "rsync: command not found", "command not found: rsync"];
+    let missing = missing.iter().any(|words| there.contains(words));
+    if !missing && there.contains("sudo:") {
+        return Err(SessionError::Refused(format!("rsync may not run as root on the host: {there}")));
+    }
+    if missing || code == Some(127) {
         return Err(SessionError::Refused(
             "rsync is not installed on the host: install it there (apt-get install rsync)".to_owned(),
         ));
-    }
-    if there.contains("sudo:") {
-        return Err(SessionError::Refused(format!("rsync may not run as root on the host: {there}")));
     }
     let here = clean::tail(complaints, 3);
     let words = if there.is_empty() { here } else { format!("{here}; the host said: {there}") };
@@ -161,6 +169,8 @@ mod tests {
     fn each_failure_has_its_words() {
         let all = [
             said(12, Some((127, "sh: 1: rsync: not found\n")), "rsync: connection unexpectedly closed"),
+            said(12, Some((1, "sudo: rsync: command not found\n")), ""),
+            said(12, Some((127, "sh: 1: sudo: not found\n")), ""),
             said(12, Some((1, "sudo: a password is required\n")), "rsync error"),
             said(24, Some((0, "")), "file has vanished: \"/src/a\"\n"),
             said(23, Some((23, "")), "rsync: send_files failed to open \"/src/a\": Permission denied (13)\n"),
@@ -170,6 +180,8 @@ mod tests {
         ];
         insta::assert_snapshot!(all.join("\n"), @r#"
         rsync is not installed on the host: install it there (apt-get install rsync)
+        rsync is not installed on the host: install it there (apt-get install rsync)
+        rsync may not run as root on the host: sh: 1: sudo: not found
         rsync may not run as root on the host: sudo: a password is required
         /src changed while it was pushed; push again when nothing writes there
         some files of /src were not pushed: rsync: send_files failed to open "/src/a": Permission denied (13)
@@ -199,10 +211,10 @@ mod tests {
             let mut reading = Reading::new(Some(&mut take));
             text.chunks(size).for_each(|chunk| reading.take(chunk));
             assert_eq!(
-                reading.transfer(),
+                reading.finish(),
                 Transfer { changed: 3, files_sent: 2, files_deleted: 1, bytes_sent: 1234, links_skipped: 1 }
             );
-            assert_eq!(seen, [(512, 50), (1024, 100)]);
+            assert_eq!(seen, [(512, 50), (1024, 100), (1024, 100)]);
         }
     }
 }

@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use super::super::demo;
 use super::super::style::tests::look;
-use super::super::text;
 use super::*;
 
 /// A terminal that keeps what it shows, and all that was ever written to it.
@@ -246,9 +245,39 @@ fn the_thread_draws_and_leaves_only_what_is_for_good() {
 }
 
 #[test]
+fn a_pause_leaves_the_screen_to_a_question() {
+    let fake = Fake::new(80, 24);
+    let mut terminal = Terminal::new(fake.clone(), || (80, 24), look(80, 24), false);
+    let beats = demo::script(4);
+    let (start, rest) = beats.split_at(12);
+    start.iter().for_each(|beat| terminal.event(&beat.event));
+    terminal.pause();
+    assert_eq!(fake.shows(), "");
+    let written = fake.written.lock().unwrap().len();
+    rest.iter().for_each(|beat| terminal.event(&beat.event));
+    std::thread::sleep(TICK * 3);
+    assert_eq!(fake.written.lock().unwrap().len(), written, "something was drawn during the pause");
+    terminal.resume();
+    terminal.stop();
+    assert_eq!(fake.shows().lines().count(), 4);
+}
+
+#[test]
+fn what_is_said_stands_above_and_a_glance_leaves_nothing_else() {
+    let fake = Fake::new(40, 24);
+    let mut terminal = Terminal::new(fake.clone(), || (40, 24), look(40, 24), true).fleeting();
+    for beat in demo::script(4) {
+        terminal.event(&beat.event);
+    }
+    terminal.say("\nno new step is started; running steps\u{1b}[2J are finished\n");
+    terminal.finish(&Report::default());
+    assert_eq!(fake.shows(), "no new step is started; running steps\nare finished");
+}
+
+#[test]
 fn a_flood_of_output_is_bounded_and_counted() {
     let look = look(80, 24);
-    let mut state = State { board: Board::new(true), look, above: VecDeque::new(), dropped: 0, stop: false };
+    let mut state = State::new(Board::new(true), look);
     let beats = demo::script(2);
     let output = beats.iter().find(|beat| matches!(beat.event.kind, EventKind::Output { .. })).unwrap();
     state.event(&beats[0].event, Instant::now());

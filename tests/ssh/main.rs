@@ -1,7 +1,12 @@
 //! The native transport against a real sshd: what [`fleet::ssh::Session`] promises.
 
-#[path = "support/sshd.rs"]
+#[path = "../support/proxy.rs"]
+mod proxy;
+#[path = "../support/sshd.rs"]
 mod sshd;
+
+mod push;
+mod reach;
 
 use std::time::{Duration, Instant};
 
@@ -52,8 +57,8 @@ async fn standard_input_and_scripts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_megabytes_both_ways_at_once() {
-    let sshd = Sshd::start();
+async fn fifty_megabytes_both_ways_at_once_with_new_keys_on_the_way() {
+    let sshd = Sshd::with("RekeyLimit 8M");
     let session = open(&sshd).await;
     let input: Vec<u8> = (0..50_000_000_u32).map(|i| (i ^ (i >> 8)) as u8).collect();
     let cmd = Cmd::new(["cat"]).stdin(Stdin::Public(input.clone())).timeout(Duration::from_secs(200));
@@ -132,6 +137,14 @@ async fn a_time_limit_that_the_host_ignores_is_kept_here() {
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     // The session goes on.
     assert_eq!(run(&session, "echo on").await.stdout, b"on\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn we_answer_the_host_s_own_keepalives() {
+    let sshd = Sshd::with("ClientAliveInterval 1\nClientAliveCountMax 1");
+    let session = open(&sshd).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(run(&session, "sleep 4; echo on").await.stdout, b"on\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,20 +1,23 @@
 //! The vault on a real disk: what age itself says of the files, what a cut leaves, what many at once leave.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use fleet::secret::{Generator, Secret};
 use fleet::vault::{Recipient, Vault, VaultError, init_identity};
 use jiff::Timestamp;
-use rand::RngExt;
 
-/// Tells a child of this test binary which vault to work on.
-const DIR: &str = "FLEET_TEST_VAULT_DIR";
+/// Words of a command line, of any kind.
+macro_rules! args {
+    ($($arg:expr),* $(,)?) => { &[$(std::ffi::OsStr::new($arg)),*] };
+}
+
+mod cuts;
+mod people;
+
 const CLIENT: &str = "ville-lyon";
 
 fn now() -> Timestamp {
@@ -65,13 +68,15 @@ fn tool(name: &str, args: &[&std::ffi::OsStr], input: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-macro_rules! args {
-    ($($arg:expr),* $(,)?) => { &[$(std::ffi::OsStr::new($arg)),*] };
-}
-
 fn ssh_key(path: &Path, kind: &str, passphrase: &str) -> String {
     tool("ssh-keygen", args!["-q", "-t", kind, "-N", passphrase, "-C", "bob@desk", "-f", path], b"");
     fs::read_to_string(path.with_extension("pub")).unwrap().trim().to_owned()
+}
+
+#[test]
+fn one_vault_serves_many_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Vault>();
 }
 
 #[test]
@@ -338,262 +343,6 @@ fn an_identity_that_will_not_do_says_why() {
         assert!(!error.to_string().contains("hunter2"));
         assert!(error.hint().unwrap().contains(hint), "{}: {:?}", path.display(), error.hint());
     }
-}
-
-#[test]
-fn nobody_locks_himself_out() {
-    let (dir, vault) = fresh();
-    let list = dir.path().join("secrets/recipients.txt");
-    let own = vault.own_key().unwrap();
-    assert!(matches!(vault.remove_recipient(&own), Err(VaultError::NoRecipients { .. })));
-    let other = tempfile::tempdir().unwrap();
-    let bob = init_identity(other.path(), "bob", now()).unwrap();
-    vault.add_recipient(&bob).unwrap();
-    assert!(matches!(vault.remove_recipient(&own), Err(VaultError::WouldLockOut { .. })));
-    fs::write(&list, format!("{}\n", bob.key)).unwrap();
-    let error = vault.ensure(CLIENT, &wanted(&["A"]), false, &mut rand::rng(), now()).unwrap_err();
-    assert!(error.hint().unwrap().contains(&own), "{error}");
-    fs::write(&list, "# nobody\n").unwrap();
-    let error = vault.ensure(CLIENT, &wanted(&["A"]), false, &mut rand::rng(), now()).unwrap_err();
-    assert!(matches!(error, VaultError::NoRecipients { .. }), "{error}");
-    assert!(!sealed(dir.path(), CLIENT).exists());
-    // The registry's recipients count too.
-    let with = Vault::open(dir.path(), &[format!("{own} alice"), bob.key.clone()], None).unwrap();
-    ensure(&with, CLIENT, &["A"]);
-    assert_eq!(with.who_can_read(CLIENT).unwrap().readers.len(), 2);
-    let wrong = Vault::open(dir.path(), &["age1nonsense".to_owned()], None).err().unwrap().to_string();
-    assert!(wrong.starts_with("clients.toml: fleet.recipients[0]: not a valid age key"), "{wrong}");
-    // Twice is once.
-    init_identity(dir.path(), "alice", now()).unwrap();
-    let text = fs::read_to_string(&list).unwrap();
-    init_identity(dir.path(), "alice again", now()).unwrap();
-    assert_eq!(fs::read_to_string(&list).unwrap(), text);
-}
-
-#[test]
-fn rekeying_gives_and_takes_access_and_says_what_to_rotate() {
-    let (dir, vault) = fresh();
-    let other = tempfile::tempdir().unwrap();
-    let bob = init_identity(other.path(), "bob", now()).unwrap();
-    let as_bob = Vault::open(dir.path(), &[], Some(other.path().join(".fleet/identity.txt"))).unwrap();
-    ensure(&vault, CLIENT, &["DB_PASSWORD"]);
-    ensure(&vault, "ville-gone", &["DB_PASSWORD"]);
-    let gone = vault.remove("ville-gone", now()).unwrap().unwrap();
-    vault.add_recipient(&bob).unwrap();
-    assert_eq!(vault.needs_rekey().unwrap(), [CLIENT]);
-    assert!(matches!(as_bob.read(CLIENT), Err(VaultError::WrongIdentity { .. })));
-    let report = vault.rekey(now()).unwrap();
-    assert_eq!(
-        (report.clients.as_slice(), report.gained.len(), report.lost.len()),
-        (&[CLIENT.to_owned()][..], 1, 0)
-    );
-    assert_eq!(value(&as_bob, CLIENT, "DB_PASSWORD"), value(&vault, CLIENT, "DB_PASSWORD"));
-    let plain = tool("age", args!["-d", "-i", &other.path().join(".fleet/identity.txt"), &gone], b"");
-    assert!(String::from_utf8(plain).unwrap().contains("client = \"ville-gone\""));
-    assert_eq!(vault.needs_rekey().unwrap(), [""; 0]);
-    vault.remove_recipient(&bob.key).unwrap();
-    let report = vault.rekey(now()).unwrap();
-    assert_eq!(report.lost[0].comment, "bob");
-    assert_eq!(report.known_to_lost, BTreeMap::from([(CLIENT.to_owned(), vec!["DB_PASSWORD".to_owned()])]));
-    assert!(matches!(as_bob.read(CLIENT), Err(VaultError::WrongIdentity { .. })));
-    assert!(vault.pending_rekey().unwrap().is_none());
-}
-
-#[test]
-fn a_cut_rekeying_is_noticed_and_finished_by_the_next_change() {
-    let (dir, vault) = fresh();
-    ensure(&vault, CLIENT, &["DB_PASSWORD"]);
-    ensure(&vault, "ville-brest", &["DB_PASSWORD"]);
-    let other = tempfile::tempdir().unwrap();
-    let bob = init_identity(other.path(), "bob", now()).unwrap();
-    vault.add_recipient(&bob).unwrap();
-    // As the power leaves it after the journal: nothing is encrypted anew yet.
-    let journal = "started = \"2026-11-20T07:16:00Z\"\nby = \"alice\"\n\
-                   files = [\"ville-brest.age\", \"ville-lyon.age\", \"../../outside.age\", \"gone.age\"]\n";
-    fs::write(dir.path().join(".fleet/rekey.toml"), journal).unwrap();
-    assert_eq!(vault.pending_rekey().unwrap().unwrap().files.len(), 4);
-    ensure(&vault, "ville-nice", &["DB_PASSWORD"]);
-    assert!(vault.pending_rekey().unwrap().is_none());
-    assert_eq!(vault.needs_rekey().unwrap(), [""; 0]);
-    let as_bob = Vault::open(dir.path(), &[], Some(other.path().join(".fleet/identity.txt"))).unwrap();
-    as_bob.read(CLIENT).unwrap();
-    as_bob.read("ville-brest").unwrap();
-}
-
-// ---------------------------------------------------------------------------------------------
-// Cuts and crowds: this binary starts itself with DIR set, and only then do these two do anything.
-
-fn start(worker: &str, dir: &Path) -> std::process::Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", worker, "--nocapture", "--quiet"])
-        .env(DIR, dir)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-/// One line in one write: what a reader of the pipe gets is whole, or its last line has no end.
-fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    out.write_all(format!("\n@{line}\n").as_bytes()).unwrap();
-    out.flush().unwrap();
-}
-
-/// Changes secrets until it is killed, saying each value before it is used and each change after it is done.
-#[test]
-fn worker_until_killed() {
-    let Some(dir) = std::env::var_os(DIR).map(PathBuf::from) else { return };
-    let vault = open(&dir);
-    let mut rng = rand::rng();
-    for round in 0u32.. {
-        let created = format!("NAME_{}", rng.random_range(0..1_000_000u32));
-        let (secrets, made) = vault.ensure(CLIENT, &wanted(&[&created]), true, &mut rng, now()).unwrap();
-        if made == [created.as_str()] {
-            say(&format!("has {created} {}", secrets.get(&created).unwrap().reveal()));
-        }
-        let given = format!("given-{round}-{}", rng.random::<u64>());
-        say(&format!("try GIVEN {given}"));
-        vault.set(CLIENT, "GIVEN", given.as_str().into(), true, now()).unwrap();
-        say(&format!("has GIVEN {given}"));
-        let rotated = vault.rotate(CLIENT, &wanted(&["ROTATED"]), &mut rng, now()).unwrap();
-        say(&format!("has ROTATED {}", rotated.get("ROTATED").unwrap().reveal()));
-        if round % 2 == 0 {
-            vault.rekey(now()).unwrap();
-        }
-        // Keeps the file small without letting go of what the parent looks for.
-        vault.unset(CLIENT, "OLD", now()).unwrap();
-        vault.set(CLIENT, "OLD", "an old value".into(), true, now()).unwrap();
-        vault.confirm(CLIENT, &["OLD".to_owned(), "GIVEN".to_owned()], now()).unwrap();
-    }
-}
-
-#[test]
-fn killed_at_any_moment_nothing_acknowledged_is_lost() {
-    let (dir, vault) = fresh();
-    ensure(&vault, CLIENT, &["ROTATED", "KEPT"]);
-    vault.set(CLIENT, "GIVEN", "given-first".into(), false, now()).unwrap();
-    vault.set(CLIENT, "OLD", "an old value".into(), false, now()).unwrap();
-    let mut has: BTreeMap<String, String> = BTreeMap::new();
-    has.insert("KEPT".to_owned(), value(&vault, CLIENT, "KEPT"));
-    has.insert("GIVEN".to_owned(), "given-first".to_owned());
-    let (mut acknowledged, mut cut_rekeys, mut leftovers) = (0, 0, 0);
-    for _ in 0..80 {
-        let mut child = start("worker_until_killed", dir.path());
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        // Once it is at work, anywhere within the next few changes.
-        let mut said = String::new();
-        while !said.contains('@') {
-            assert_ne!(out.read_line(&mut said).unwrap(), 0, "the worker ended: {}", errors(child));
-        }
-        std::thread::sleep(Duration::from_micros(rand::rng().random_range(0..60_000)));
-        child.kill().unwrap();
-        std::io::Read::read_to_string(&mut out, &mut said).unwrap();
-        let errors = errors(child);
-        assert!(!errors.contains("panicked"), "{errors}");
-
-        let mut tried = None;
-        for line in said.split_inclusive('\n').filter_map(|line| line.strip_prefix('@')?.strip_suffix('\n')) {
-            let mut words = line.splitn(3, ' ');
-            let (verb, name, value) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
-            if verb == "try" {
-                tried = Some(value.to_owned());
-            } else {
-                has.insert(name.to_owned(), value.to_owned());
-                acknowledged += 1;
-            }
-        }
-        // Read as it was left, by one that repairs nothing.
-        let left = open(dir.path()).read(CLIENT).unwrap();
-        for (name, value) in &has {
-            let now = left.get(name).unwrap_or_else(|| panic!("{name} is gone")).reveal();
-            let before = left.previous(name).iter().any(|old| old.reveal() == value);
-            let in_flight = name == "GIVEN" && tried.as_ref() == Some(now);
-            assert!(now == value || before || in_flight, "{name}: {value} became {now}");
-        }
-        let given = left.get("GIVEN").unwrap().reveal().clone();
-        has.insert("GIVEN".to_owned(), given);
-        cut_rekeys += usize::from(vault.pending_rekey().unwrap().is_some());
-        leftovers += temporary_files(dir.path());
-        // OLD is unset for a moment; the next worker expects it.
-        vault.set(CLIENT, "OLD", "an old value".into(), true, now()).unwrap();
-        vault.rotate(CLIENT, &wanted(&["KEPT"]), &mut rand::rng(), now()).unwrap();
-        vault.revert(CLIENT, "KEPT", now()).unwrap();
-        vault.confirm(CLIENT, &["KEPT".to_owned(), "ROTATED".to_owned()], now()).unwrap();
-        has.insert("ROTATED".to_owned(), value(&vault, CLIENT, "ROTATED"));
-        assert!(vault.pending_rekey().unwrap().is_none(), "a cut rekeying is finished");
-        assert!(vault.who_can_read(CLIENT).unwrap().certain, "the index is true again");
-        assert_eq!(temporary_files(dir.path()), 0, "what the cut left is swept");
-    }
-    eprintln!("{acknowledged} changes, {cut_rekeys} rekeyings cut, {leftovers} temporary files left by cuts");
-    assert!(acknowledged > 200 && leftovers > 0, "{acknowledged} changes, {leftovers} cut within a write");
-}
-
-fn errors(child: std::process::Child) -> String {
-    String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr).into_owned()
-}
-
-fn temporary_files(dir: &Path) -> usize {
-    let files = walkdir::WalkDir::new(dir).into_iter().map(Result::unwrap);
-    files.filter(|entry| entry.file_name().to_string_lossy().ends_with(".tmp")).count()
-}
-
-#[test]
-fn worker_in_a_crowd() {
-    let Some(dir) = std::env::var_os(DIR).map(PathBuf::from) else { return };
-    crowd_member(&dir, std::process::id());
-}
-
-/// Ensures what all want and sets what only it has.
-fn crowd_member(dir: &Path, id: u32) {
-    let vault = open(dir);
-    let (secrets, _) =
-        vault.ensure(CLIENT, &wanted(&["SHARED_A", "SHARED_B"]), false, &mut rand::rng(), now()).unwrap();
-    say(&format!(
-        "{} {}",
-        secrets.get("SHARED_A").unwrap().reveal(),
-        secrets.get("SHARED_B").unwrap().reveal()
-    ));
-    for count in 0..3 {
-        vault
-            .set(CLIENT, &format!("OWN_{id}_{count}"), format!("value {count}").as_str().into(), false, now())
-            .unwrap();
-    }
-}
-
-#[test]
-fn a_crowd_of_processes_and_threads_agrees_and_loses_nothing() {
-    let (dir, vault) = fresh();
-    let children: Vec<_> = (0..8).map(|_| start("worker_in_a_crowd", dir.path())).collect();
-    let mut ids: Vec<u32> = children.iter().map(std::process::Child::id).collect();
-    std::thread::scope(|scope| {
-        for id in 0..8 {
-            let dir = dir.path();
-            scope.spawn(move || crowd_member(dir, id));
-        }
-    });
-    ids.extend(0..8);
-    let secrets = vault.read(CLIENT).unwrap();
-    let agreed = format!(
-        "{} {}",
-        secrets.get("SHARED_A").unwrap().reveal(),
-        secrets.get("SHARED_B").unwrap().reveal()
-    );
-    for child in children {
-        let output = child.wait_with_output().unwrap();
-        let (out, errors) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{errors}");
-        let seen = out.lines().find_map(|line| line.strip_prefix('@'));
-        assert_eq!(seen, Some(agreed.as_str()), "{out}{errors}");
-    }
-    let secrets = vault.read(CLIENT).unwrap();
-    for id in ids {
-        for count in 0..3 {
-            assert!(secrets.get(&format!("OWN_{id}_{count}")).is_some(), "OWN_{id}_{count} is lost");
-        }
-    }
-    assert_eq!(secrets.names().count(), 2 + 16 * 3);
 }
 
 #[test]
