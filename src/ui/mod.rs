@@ -7,13 +7,13 @@ use std::io::Write;
 
 use crate::event::{Event, Report};
 
+mod bars;
 mod board;
 mod demo;
 pub mod error;
 pub mod json;
 pub mod lines;
 pub mod out;
-mod screen;
 pub mod style;
 pub mod summary;
 pub mod table;
