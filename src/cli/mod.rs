@@ -21,6 +21,7 @@ mod remove;
 mod render;
 mod rollback;
 mod running;
+mod runs;
 mod secrets;
 mod show;
 mod ssh;
@@ -76,6 +77,7 @@ enum Command {
     Status(status::Args),
     Logs(logs::Args),
     Ssh(ssh::Args),
+    Runs(runs::Args),
     Completions(completions::Args),
     Man(completions::ManArgs),
     #[command(name = "test-progress", hide = true)]
@@ -135,6 +137,7 @@ fn dispatch(app: &App, command: &Command) -> anyhow::Result<ExitKind> {
         Command::Status(args) => status::run(app, args),
         Command::Logs(args) => logs::run(app, args),
         Command::Ssh(args) => ssh::run(app, args),
+        Command::Runs(args) => runs::run(app, args),
         Command::Completions(args) => completions::run(app, args),
         Command::Man(args) => completions::man(app, args),
         Command::TestProgress => {

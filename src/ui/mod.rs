@@ -24,7 +24,7 @@ pub use demo::{demo, demo_with};
 pub use error::HintExt;
 pub use out::Out;
 pub use style::{ColorChoice, Look, Role, Symbol, Wanted};
-pub use summary::summary;
+pub use summary::{detail, summary};
 pub use table::{Cell, Column, Table};
 pub use text::{flat, seconds};
 

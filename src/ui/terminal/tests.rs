@@ -203,7 +203,8 @@ fn no_frame_is_wider_or_higher_than_the_screen() {
 fn bytes_of_a_step_are_a_bar_with_its_rate() {
     let far = |beat: &demo::Beat| matches!(beat.event.kind, EventKind::StepProgress { done: 24_600_000, .. });
     let moment = demo::script(1).into_iter().find(far).unwrap().at.as_secs_f64() + 0.1;
-    for (columns, bar) in [(80, "━━━━────"), (130, "━━━━━━━━━━━━━━──────────")] {
+    for (columns, bar) in [(80, "━━━━────"), (130, "━━━━━━━━━━━━━━──────────")]
+    {
         let shown = at(moment, 1, look(columns, 24), false);
         let line = shown.lines().find(|line| line.contains("push the source")).unwrap_or(&shown);
         assert!(line.contains(bar) && line.contains("25 MB/41 MB "), "{line}");
