@@ -3,12 +3,9 @@
 use super::App;
 use super::change::{self, Options, Wish};
 use super::context::Fleet;
-use super::exit::refused;
 use super::targets::Targets;
 use crate::event::ExitKind;
-use crate::hint::HintExt as _;
 use crate::plan::Stage;
-use crate::registry::Client;
 
 /// Bring clients to the current source, templates and settings
 ///
@@ -48,7 +45,9 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         .map(str::to_owned)
         .collect();
     for client in &clients {
-        known(&fleet, client, &services)?;
+        for service in &services {
+            fleet.stack_with(client, service)?;
+        }
     }
     let wish = Wish {
         verb: "update",
@@ -60,17 +59,4 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         check: args.check,
     };
     change::run(app, &fleet, &clients, &args.options, &wish)
-}
-
-/// Every named service is one of the client's stack.
-fn known(fleet: &Fleet, client: &Client, services: &[String]) -> anyhow::Result<()> {
-    let stack = fleet.stack(client)?;
-    for name in services {
-        if stack.service(name).is_none() {
-            let list: Vec<&str> = stack.services.iter().map(|service| service.name.as_str()).collect();
-            return Err(refused(format!("stack {} has no service {name:?}", stack.name))
-                .hint(format!("its services are {}", list.join(", "))));
-        }
-    }
-    Ok(())
 }
