@@ -8,7 +8,13 @@ use super::support::{Fleet, REGISTRY, mode};
 fn init_makes_a_whole_fleet_directory() {
     let fleet = Fleet::empty();
     let done = fleet.run(["init", "--name", "geoclic"]).ok();
-    insta::assert_snapshot!(fingerprints(&done.out), @"");
+    insta::assert_snapshot!(fingerprints(&done.out), @"
+    made  clients.toml  the registry: fleet settings, defaults, one table per client
+    made  .gitignore  keeps private keys and local state out of git
+    made  keys/fleet_ed25519  the fleet's SSH key, SHA256:...
+    made  .fleet/identity.txt  the age identity that reads every client's secrets: keep a copy offline
+    made  secrets/recipients.txt  public keys of those who can read the secrets
+    ");
     for (path, expected) in [
         ("keys/fleet_ed25519", 0o600),
         ("keys/fleet_ed25519.pub", 0o644),
@@ -20,7 +26,13 @@ fn init_makes_a_whole_fleet_directory() {
     ] {
         assert_eq!(mode(&fleet.path(path)), expected, "{path}");
     }
-    insta::assert_snapshot!(fleet.read(".gitignore"), @"");
+    insta::assert_snapshot!(fleet.read(".gitignore"), @"
+    # Private keys and local state of fleet: never commit them.
+    /.fleet/
+    /keys/*
+    !/keys/*.pub
+    .*.tmp
+    ");
     let key = fleet.read("keys/fleet_ed25519.pub");
     assert!(done.err.contains(key.trim()), "the next steps name the key: {}", done.err);
     assert_eq!(fleet.run(["list"]).ok().err, "clients.toml has no client yet; add one with `fleet add`\n");
@@ -32,7 +44,8 @@ fn init_again_changes_nothing() {
     fleet.run(["init"]).ok();
     fleet.write("clients.toml", format!("{}\n# mine\n", fleet.read("clients.toml")));
     fleet.write(".gitignore", format!("{}/mine\n", fleet.read(".gitignore")));
-    let files = ["clients.toml", ".gitignore", "keys/fleet_ed25519", ".fleet/identity.txt", "secrets/recipients.txt"];
+    let files =
+        ["clients.toml", ".gitignore", "keys/fleet_ed25519", ".fleet/identity.txt", "secrets/recipients.txt"];
     let before: Vec<String> = files.iter().map(|file| fleet.read(file)).collect();
     let again = fleet.run(["init", "--name", "other"]).ok();
     assert!(again.out.lines().all(|line| line.starts_with("there ")), "{}", again.out);
@@ -48,7 +61,8 @@ fn init_mends_what_is_missing_and_keeps_the_rest() {
     fleet.write(".gitignore", "*.log");
     let parts = fleet.run(["init", "--json"]).ok().json().remove(0);
     assert_eq!(parts["fleet"], "tests");
-    let made: Vec<bool> = parts["parts"].as_array().unwrap().iter().map(|part| part["made"] == true).collect();
+    let made: Vec<bool> =
+        parts["parts"].as_array().unwrap().iter().map(|part| part["made"] == true).collect();
     assert_eq!(made, [false, true, true, true, true]);
     assert_eq!(fleet.read("clients.toml"), REGISTRY);
     assert!(fleet.read(".gitignore").starts_with("*.log\n# Private keys"));
@@ -75,14 +89,24 @@ fn a_client_comes_and_goes() {
     let fleet = Fleet::with_clients();
     let add = "add nantes --domain nantes.example.fr --host vps12.example.net --user debian --port 2222 --tags prod,west";
     let shown = fleet.say(&format!("{add} --dry-run")).ok();
-    insta::assert_snapshot!(shown.out, @"");
+    insta::assert_snapshot!(shown.out, @r#"
+    [clients.nantes]
+    domain = "nantes.example.fr"
+    host = "vps12.example.net"
+    port = 2222
+    user = "debian"
+    tags = ["prod", "west"]
+    "#);
     assert_eq!(fleet.read("clients.toml"), REGISTRY, "a dry run writes nothing");
     let added = fleet.say(add).ok();
-    insta::assert_snapshot!(added.err, @"");
+    insta::assert_snapshot!(added.err, @"
+    added nantes to clients.toml
+    next: fleet test-ssh nantes, then fleet provision nantes
+    ");
     assert_eq!(fleet.read("clients.toml"), format!("{REGISTRY}\n{}", shown.out));
     assert_eq!(fleet.say("show nantes --json").ok().json()[0]["address"], "vps12.example.net");
     let removed = fleet.say("remove nantes --yes").ok();
-    insta::assert_snapshot!(removed.err, @"");
+    insta::assert_snapshot!(removed.err, @"removed nantes; its server vps12.example.net goes on running as it is");
     assert_eq!(fleet.read("clients.toml").trim_end(), REGISTRY.trim_end());
 }
 
@@ -133,7 +157,8 @@ fn the_same_client_added_at_once_is_added_once() {
             fleet.command(["add", "same", "--domain", &domain, "--ip", &ip]).spawn().unwrap()
         })
         .collect();
-    let codes: Vec<i32> = children.into_iter().map(|mut child| child.wait().unwrap().code().unwrap()).collect();
+    let codes: Vec<i32> =
+        children.into_iter().map(|mut child| child.wait().unwrap().code().unwrap()).collect();
     assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
     assert_eq!(codes.iter().filter(|code| **code == 3).count(), 7, "{codes:?}");
     assert_eq!(fleet.run(["list", "--json"]).ok().json().len(), 3);
@@ -156,6 +181,9 @@ fn the_fleets_key_is_shown_and_never_overwritten() {
 
 fn fingerprints(text: &str) -> String {
     text.lines()
-        .map(|line| line.split("SHA256:").next().unwrap_or_default().to_owned() + if line.contains("SHA256:") { "SHA256:...\n" } else { "\n" })
+        .map(|line| {
+            line.split("SHA256:").next().unwrap_or_default().to_owned()
+                + if line.contains("SHA256:") { "SHA256:...\n" } else { "\n" }
+        })
         .collect()
 }

@@ -22,18 +22,45 @@ fn recovered() -> Fleet {
 #[test]
 fn a_secret_is_set_listed_shown_and_unset() {
     let fleet = Fleet::with_clients();
-    insta::assert_snapshot!(fleet.say("secrets list").ok().all(), @"");
+    insta::assert_snapshot!(fleet.say("secrets list").ok().all(), @"
+    exit 0
+    --- stdout
+    client      name         kind          created  rotated  by
+    ville-lyon  DB_PASSWORD  not made yet
+    ville-lyon  JWT_KEY      not made yet
+    brest       DB_PASSWORD  not made yet
+    brest       JWT_KEY      not made yet
+    ");
     let set = fleet.with_input(["secrets", "set", "brest", "SMTP_PASSWORD"], b"aB3-xY9-kL2\n").ok();
-    insta::assert_snapshot!(set.all(), @"");
+    insta::assert_snapshot!(set.all(), @"
+    exit 0
+    --- stderr
+    set SMTP_PASSWORD; `fleet update brest` brings it to the host
+    ");
     assert_eq!(mode(&fleet.path("secrets/brest.age")), 0o600);
-    insta::assert_snapshot!(steady(&fleet.say("secrets list brest").ok().all()), @"");
-    insta::assert_snapshot!(fleet.say("secrets show brest").ok().all(), @"");
+    insta::assert_snapshot!(steady(&fleet.say("secrets list brest").ok().all()), @"
+    exit 0
+    --- stdout
+    client  name           kind          created     rotated  by
+    brest   SMTP_PASSWORD  set by hand   YYYY-MM-DD           alice@HOST
+    brest   DB_PASSWORD    not made yet
+    brest   JWT_KEY        not made yet
+    ");
+    insta::assert_snapshot!(fleet.say("secrets show brest").ok().all(), @"
+    exit 0
+    --- stdout
+    SMTP_PASSWORD=[secret]
+    ");
     assert_eq!(fleet.say("secrets show brest SMTP_PASSWORD --reveal").ok().out, "aB3-xY9-kL2\n");
-    assert_eq!(fleet.say("secrets show brest SMTP_PASSWORD --reveal --json").ok().json()[0]["value"], "aB3-xY9-kL2");
+    assert_eq!(
+        fleet.say("secrets show brest SMTP_PASSWORD --reveal --json").ok().json()[0]["value"],
+        "aB3-xY9-kL2"
+    );
     let again = fleet.with_input(["secrets", "set", "brest", "SMTP_PASSWORD"], b"aB3-xY9-kL2").ok();
     assert_eq!(again.err, "SMTP_PASSWORD has this value already\n");
     fleet.write("new.txt", "cD4-zZ8-mN3\n");
-    let record = fleet.say("secrets set brest SMTP_PASSWORD --from-file new.txt --json").ok().json().remove(0);
+    let record =
+        fleet.say("secrets set brest SMTP_PASSWORD --from-file new.txt --json").ok().json().remove(0);
     assert_eq!((&record["generation"], &record["value"]), (&2.into(), &serde_json::Value::Null));
     assert!(fleet.say("show brest").ok().out.contains("SMTP_PASSWORD"), "names are no secret");
     fleet.say("secrets unset brest SMTP_PASSWORD --yes").ok();
@@ -47,7 +74,11 @@ fn rotation_makes_new_values_of_generated_names() {
     let before = (value("DB_PASSWORD"), value("JWT_KEY"), value("SMTP_PASSWORD"));
     assert_eq!(fleet.say("secrets rotate brest JWT_KEY").code, 2, "asks first");
     let rotated = fleet.say("secrets rotate brest JWT_KEY --yes").ok();
-    insta::assert_snapshot!(rotated.all(), @"");
+    insta::assert_snapshot!(rotated.all(), @"
+    exit 0
+    --- stderr
+    rotated JWT_KEY; `fleet update brest` brings it to the host
+    ");
     assert_eq!(value("DB_PASSWORD"), before.0);
     assert_ne!(value("JWT_KEY"), before.1);
     assert_eq!(value("JWT_KEY").trim().len(), 64);
@@ -72,7 +103,8 @@ fn awkward_values_survive_the_way_through_a_dotenv_file() {
     let fleet = recovered();
     let stack = fleet.read("stacks/tiny/stack.toml").replace("[A-Za-z0-9-]{8,64}", ".*");
     fleet.write("stacks/tiny/stack.toml", stack);
-    for value in ["a'b\"c$d${E}#f g", r"back\slash\\ and \' end\", "é漢😀 =x", "  blanks  ", "$(reboot)`x`"] {
+    for value in ["a'b\"c$d${E}#f g", r"back\slash\\ and \' end\", "é漢😀 =x", "  blanks  ", "$(reboot)`x`"]
+    {
         fleet.with_input(["secrets", "set", "brest", "SMTP_PASSWORD"], value.as_bytes()).ok();
         let rendered = fleet.say("render brest .env --reveal").ok().out;
         fs::remove_file(fleet.path("secrets/brest.age")).unwrap();
@@ -103,7 +135,11 @@ fn people_come_and_go() {
     fleet.run(["secrets", "recipients", "remove", "Bob, desk"]).ok();
     let rekeyed = fleet.say("secrets rekey --json").ok();
     assert_eq!(rekeyed.json()[0]["lost"][0]["comment"], "Bob, desk");
-    assert!(rekeyed.err.contains("fleet secrets rotate brest DB_PASSWORD JWT_KEY SMTP_PASSWORD"), "{}", rekeyed.err);
+    assert!(
+        rekeyed.err.contains("fleet secrets rotate brest DB_PASSWORD JWT_KEY SMTP_PASSWORD"),
+        "{}",
+        rekeyed.err
+    );
     assert_eq!(as_bob().code, 3);
 }
 

@@ -10,7 +10,9 @@ fn big() -> Fleet {
     let mut text = "[fleet]\nname = \"big\"\nstack = \"geoclic\"\n".to_owned();
     for number in 0..3000 {
         let (high, low) = (number / 200, number % 200 + 1);
-        text.push_str(&format!("[clients.c{number}]\ndomain = \"c{number}.example.fr\"\nip = \"203.0.{high}.{low}\"\n"));
+        text.push_str(&format!(
+            "[clients.c{number}]\ndomain = \"c{number}.example.fr\"\nip = \"203.0.{high}.{low}\"\n"
+        ));
     }
     fleet.write("clients.toml", text);
     fleet
@@ -20,8 +22,12 @@ fn big() -> Fleet {
 fn a_reader_that_goes_away_is_a_quiet_end() {
     let fleet = big();
     for words in [&["list"][..], &["list", "--json"], &["show", "--all"], &["completions", "zsh"], &["man"]] {
-        let mut child =
-            fleet.command(words.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = fleet
+            .command(words.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut reader = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
@@ -82,7 +88,10 @@ fn errors_are_json_too_where_it_is_asked_for() {
     }
     fleet.edit("192.0.2.2", "brest");
     let record = fleet.say("list --json").json().remove(0);
-    assert_eq!((&record["diagnostics"][0]["line"], &record["diagnostics"][0]["column"]), (&18.into(), &6.into()));
+    assert_eq!(
+        (&record["diagnostics"][0]["line"], &record["diagnostics"][0]["column"]),
+        (&18.into(), &6.into())
+    );
 }
 
 #[test]
@@ -91,10 +100,56 @@ fn a_registry_that_is_held_is_waited_for_and_then_told() {
     std::fs::create_dir_all(fleet.path(".fleet/locks")).unwrap();
     let lock = std::fs::File::create(fleet.path(".fleet/locks/registry.lock")).unwrap();
     lock.lock().unwrap();
-    let mut child = fleet.command(["add", "x", "--domain", "x.example.fr", "--ip", "192.0.2.9"]).spawn().unwrap();
+    let mut child =
+        fleet.command(["add", "x", "--domain", "x.example.fr", "--ip", "192.0.2.9"]).spawn().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(child.try_wait().unwrap().is_none(), "it waits");
     lock.unlock().unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(fleet.run(["list", "--json"]).ok().json().len(), 3);
+}
+
+/// Two clients whose address answers, and whose port does not.
+fn nobody_home() -> Fleet {
+    let fleet = Fleet::with_clients();
+    fleet.edit("ip = \"192.0.2.1\"", "ip = \"127.0.0.1\"\nport = 1");
+    fleet.edit("ip = \"192.0.2.2\"", "ip = \"127.0.0.2\"\nport = 1");
+    fleet
+}
+
+#[test]
+fn hosts_that_do_not_answer_are_told_one_by_one() {
+    let fleet = nobody_home();
+    for line in
+        ["test-ssh --all", "status", "logs --all", "provision --all --dry-run", "update --all --dry-run"]
+    {
+        let done = fleet.say(line);
+        assert_eq!(done.code, 4, "{line}: {}", done.all());
+        let said = format!("{}{}", done.out, done.err);
+        assert!(said.contains("ville-lyon") && said.contains("brest"), "{line}: {said}");
+        assert!(said.contains("refuses the connection"), "{line}: {said}");
+        let done = fleet.say(&format!("{line} --json"));
+        assert_eq!(done.code, 4, "{line}");
+        done.json();
+    }
+    let done = fleet.say("provision --all --yes --json");
+    assert_eq!(done.code, 4);
+    let events = done.json();
+    let finished = events.iter().filter(|event| event["type"] == "host-finished").count();
+    assert_eq!((finished, &events[events.len() - 1]["type"]), (2, &"run-finished".into()), "{}", done.out);
+}
+
+#[test]
+fn provision_adds_the_client_it_is_given_and_goes_on_after_a_cut() {
+    let fleet = Fleet::with_clients();
+    let line = "provision --name x --domain x.example.fr --ip 127.0.0.3 --port 1 --tags new";
+    let before = fleet.read("clients.toml");
+    assert_eq!(fleet.say(&format!("{line} --dry-run")).code, 4);
+    assert_eq!(fleet.say(line).code, 2, "nobody can confirm");
+    assert_eq!(fleet.read("clients.toml"), before);
+    assert_eq!(fleet.say(&format!("{line} --yes")).code, 4);
+    let added = fleet.read("clients.toml");
+    assert!(added.starts_with(&before) && added.contains("[clients.x]"), "{added}");
+    assert_eq!(fleet.say(&format!("{line} --yes")).code, 4, "the same again goes on");
+    assert_eq!(fleet.read("clients.toml"), added);
 }

@@ -8,6 +8,7 @@ use super::super::App;
 use super::super::ask;
 use super::super::context::Fleet;
 use super::super::exit::{refused, usage};
+use super::super::targets::Targets;
 use super::dotenv;
 use super::look::record;
 use crate::event::ExitKind;
@@ -34,12 +35,15 @@ pub struct Args {
 
 pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
-    let client = super::client(&fleet, &args.client)?;
+    let client = Targets::one(&fleet, &args.client)?;
     let stack = fleet.stack(client)?;
     let vault = fleet.vault()?;
     if vault.exists(&client.name)? {
-        return Err(refused(format!("{} has its secrets: secrets/{}.age is there", client.name, client.name))
-            .hint("nothing is to be recovered; one that cannot be read is first moved away"));
+        return Err(refused(format!(
+            "{} has its secrets: secrets/{}.age is there",
+            client.name, client.name
+        ))
+        .hint("nothing is to be recovered; one that cannot be read is first moved away"));
     }
     let text = match &args.from_file {
         Some(path) => ask::secret_file(path)?,
@@ -52,8 +56,12 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         }
         None => ask::secret(app, "the host's .env")?,
     };
-    let from = args.from_file.as_ref().map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
-    let found = dotenv::parse(text.reveal()).map_err(|(line, why)| refused(format!("{from}:{line}: {why}")))?;
+    let from = args
+        .from_file
+        .as_ref()
+        .map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
+    let found =
+        dotenv::parse(text.reveal()).map_err(|(line, why)| refused(format!("{from}:{line}: {why}")))?;
     let mut values: Vec<(String, Secret<String>)> = Vec::new();
     for (name, value) in found {
         let Ok(variable) = super::variable(&stack, &name) else { continue };
