@@ -73,7 +73,8 @@ fn nothing_shows_a_secret_that_was_not_asked_for() {
 
 #[test]
 fn errors_never_quote_a_secret() {
-    let spoils: &[(&str, fn(&Fleet))] = &[
+    type Spoil = fn(&Fleet);
+    let spoils: &[(&str, Spoil)] = &[
         ("render brest", |fleet| change(fleet, "[A-Za-z0-9-]{8,64}", "[0-9]{4}")),
         ("render brest", |fleet| change(fleet, "secret = true\n", "secret = true\nfoo = 1\n")),
         ("render brest", |fleet| fleet.write("stacks/tiny/docker-compose.yml.tera", format!("x: {SMTP}\n"))),
