@@ -95,7 +95,7 @@ cmd_up() {
     stage "registry, ACME, DNS, apt" services_up
     stage "images in the registry mirror" fill_mirror
     exec 8>&-
-    stage "$count hosts" hosts_up "$count" "$debian" "$fresh"
+    stage "hosts" hosts_up "$count" "$debian" "$fresh"
     [ ${#CREATED[@]} = 0 ] || forget_hosts "${CREATED[@]}"
     stage "fleet directory" fleet_dir_write
     hosts_list

@@ -166,7 +166,10 @@ mod tests {
     fn an_unknown_name_says_what_there_is() {
         let home = tempfile::tempdir().unwrap();
         stack(&home.path().join("stacks/shop"), "shop");
-        insta::assert_snapshot!(refused(home.path(), "shpo"), @"");
+        insta::assert_snapshot!(refused(home.path(), "shpo"), @"
+        no stack `shpo`: neither stacks/shpo nor one that is built in
+          hint: did you mean `shop`?
+        ");
         assert!(refused(home.path(), "nothing-like-it").contains("under stacks/ are shop; built in are "));
         assert!(refused(home.path(), "../nothing").contains("no stack at ../nothing"));
     }
@@ -180,6 +183,6 @@ mod tests {
         std::os::unix::fs::symlink("c.tera", folder.join("d.tera")).unwrap();
         assert_eq!(load_stack(home.path(), "shop").unwrap().contents.len(), 2);
         std::os::unix::fs::symlink("../../private", folder.join("e.tera")).unwrap();
-        insta::assert_snapshot!(refused(home.path(), "shop"), @"");
+        insta::assert_snapshot!(refused(home.path(), "shop"), @"cannot read the stack stacks/shop: FLEET/stacks/shop/e.tera leads out of the folder to FLEET/private");
     }
 }

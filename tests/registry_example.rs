@@ -53,6 +53,8 @@ fn the_example_is_a_registry() {
     assert_eq!((lyon.user.as_str(), lyon.sentry.environment.as_str()), ("ubuntu", "ville-lyon"));
     let marseille = registry.client("ville-marseille").unwrap();
     assert_eq!((marseille.user.as_str(), marseille.backup.keep.weekly), ("debian", Some(8)));
+    assert_eq!(registry.stack_of(lyon), "geoclic");
+    assert_eq!(registry.stack_of(marseille), "stacks/geoclic-next");
 }
 
 #[test]

@@ -32,6 +32,7 @@ services_up() {
         die "the lab's services did not answer in 30 s" "their last lines are above" "docker logs $INFRA"
     }
     STAGE_NOTE="at $address"
+    [ -z "$(lab_hosts)" ] || say "the ACME server is a new one: certificates issued before do not verify any more (up --fresh)"
 }
 
 # The cache may have been deleted, or another one named, since the services were started.

@@ -46,7 +46,8 @@ struct Part {
 }
 
 pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
-    let dir = app.global.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+    // Empty for the current folder: paths are then shown without a leading `./`.
+    let dir = app.global.directory.clone().unwrap_or_default();
     let file = dir.join(app.global.config.clone().unwrap_or_else(|| PathBuf::from("clients.toml")));
     fs_atomic::create_folder(&dir, 0o755)?;
     let mut parts = Vec::new();
@@ -105,7 +106,8 @@ fn registry(dir: &Path, file: &Path, args: &Args, parts: &mut Vec<Part>) -> anyh
 
 /// A fleet's name from the folder's, with what no name has turned into `-`.
 fn folder_name(dir: &Path) -> anyhow::Result<Name> {
-    let full = dir.canonicalize().with_context(|| format!("{} cannot be read", dir.display()))?;
+    let full = Path::new(".").join(dir);
+    let full = full.canonicalize().with_context(|| format!("{} cannot be read", dir.display()))?;
     let folder = full.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let words: Vec<_> =
         folder.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
@@ -196,7 +198,7 @@ fn identity(app: &App, dir: &Path, registry: &Registry, parts: &mut Vec<Part>) -
 }
 
 fn next(dir: &Path, file: &Path, registry: &Registry, line: &str) -> String {
-    let here = if dir == Path::new(".") { String::new() } else { format!("-C {} ", dir.display()) };
+    let here = if dir.as_os_str().is_empty() { String::new() } else { format!("-C {} ", dir.display()) };
     let mut text = String::from("\nNext:\n");
     if registry.clients.is_empty() {
         text.push_str(&format!(

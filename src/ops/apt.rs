@@ -9,7 +9,22 @@ const LOCK_WAIT: u32 = 900;
 
 const PREPARE: &str = "set -eu
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C NEEDRESTART_MODE=a NEEDRESTART_SUSPEND=1
-apt() { apt-get -qq -y -o DPkg::Lock::Timeout=\"$WAIT\" -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \"$@\"; }
+# Some locks (package lists, dpkg's own) are never waited for by apt itself.
+patient() {
+    end=$(($(date +%s) + WAIT))
+    while :; do
+        said=$(\"$@\" 2>&1) && return 0
+        case $said in
+            *lock*) [ \"$(date +%s)\" -lt \"$end\" ] || break ;;
+            *) break ;;
+        esac
+        echo 'waiting for another package manager to finish'
+        sleep 5
+    done
+    printf '%s\\n' \"$said\" >&2
+    return 1
+}
+apt() { patient apt-get -qq -y -o DPkg::Lock::Timeout=60 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \"$@\"; }
 ";
 
 fn script(body: &str) -> Cmd {
@@ -30,8 +45,7 @@ pub fn wait_for_cloud_init() -> Cmd {
 pub fn install(packages: &[String]) -> Cmd {
     let list = crate::shell::join(packages);
     script(&format!(
-        "flock -w \"$WAIT\" /var/lib/dpkg/lock-frontend true 2>/dev/null || true\n\
-         dpkg --configure -a\n\
+        "patient dpkg --configure -a\n\
          apt update\n\
          apt install --no-install-recommends {list}\n"
     ))

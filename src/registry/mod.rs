@@ -20,7 +20,7 @@ use std::hash::Hash;
 use crate::diagnostic::{Diagnostics, Fault, shown};
 use crate::toml_reader::{Document, Place, Table, Value, table};
 use draft::{Draft, Read};
-use values::{Name, Ours};
+use values::{FilePath, Name, Ours};
 
 pub use client::{Backup, Checks, Client, Keep, Sentry};
 pub use selection::{SelectError, Selection};
@@ -61,6 +61,12 @@ impl Registry {
     #[must_use]
     pub fn client(&self, name: &str) -> Option<&Client> {
         self.clients.iter().find(|client| client.name == *name)
+    }
+
+    /// The stack that a client runs: its own, or the fleet's.
+    #[must_use]
+    pub fn stack_of<'r>(&'r self, client: &'r Client) -> &'r FilePath {
+        client.stack.as_ref().unwrap_or(&self.fleet.stack)
     }
 }
 

@@ -23,9 +23,10 @@ macro_rules! folder {
 }
 
 /// All of them, by name.
-pub const BUILTINS: &[Builtin] = &[folder!("geoclic":
-    "stack.toml", "docker-compose.yml.tera", "env.tera", "nginx.conf.tera"
-)];
+pub const BUILTINS: &[Builtin] = &[
+    folder!("assistant-auto": "stack.toml", "docker-compose.yml.tera", "env.tera", "nginx.conf.tera"),
+    folder!("geoclic": "stack.toml", "docker-compose.yml.tera", "env.tera", "nginx.conf.tera"),
+];
 
 impl Builtin {
     #[must_use]

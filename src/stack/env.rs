@@ -12,6 +12,9 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Fault, shown};
 use crate::registry::Client;
 use crate::secret::{Generator, Secret};
 
+/// Beginnings of names that Compose obeys when it finds them in an environment file.
+pub(super) const RESERVED: [&str; 2] = ["COMPOSE_", "DOCKER_"];
+
 /// What the environment of a client is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct EnvInput<'a> {
@@ -73,26 +76,27 @@ impl EnvSchema {
     pub fn resolve(&self, input: EnvInput<'_>) -> Result<ResolvedEnv, Diagnostics> {
         let mut resolved = ResolvedEnv::default();
         let mut findings = Vec::new();
-        let mut find = |name: &str, fault| findings.push(finding(input, name, fault));
+        let mut find = |name: &str, (place, fault)| findings.push(finding(input, place, name, fault));
         for (name, value) in &input.client.env {
             if self.variables.contains_key(name) {
                 continue;
             }
-            if self.extra {
+            let reserved = RESERVED.iter().any(|prefix| name.starts_with(prefix));
+            if self.extra && !reserved {
                 let value = EnvValue { value: value.clone().into(), secret: false, origin: Origin::Client };
                 resolved.values.insert(name.clone(), value);
             } else {
-                find(name, self.unknown(name));
+                find(name, (Place::Registry, self.unknown(name)));
             }
         }
         for (name, variable) in &self.variables {
             match self.value(name, variable, input) {
                 Ok(Some(value)) => drop(resolved.values.insert(name.clone(), value)),
                 Ok(None) => drop(resolved.absent.insert(name.clone())),
-                Err(fault) => find(name, fault),
+                Err(refused) => find(name, refused),
             }
         }
-        findings.sort_by(|a, b| a.key.cmp(&b.key));
+        findings.sort_by(|a, b| (&a.file, &a.key).cmp(&(&b.file, &b.key)));
         if findings.is_empty() { Ok(resolved) } else { Err(Diagnostics(findings)) }
     }
 
@@ -110,6 +114,9 @@ impl EnvSchema {
     }
 
     fn unknown(&self, name: &str) -> Fault {
+        if self.extra {
+            return Fault::new("is a word to Docker itself").hint("choose another name");
+        }
         let fault = Fault::new("the stack knows no such variable");
         let suggested = fault.clone().suggest(name, self.variables.keys().map(String::as_str));
         match suggested.hint {
@@ -122,22 +129,30 @@ impl EnvSchema {
         }
     }
 
-    fn value(&self, name: &str, variable: &Variable, input: EnvInput<'_>) -> Result<Option<EnvValue>, Fault> {
+    fn value(
+        &self,
+        name: &str,
+        variable: &Variable,
+        input: EnvInput<'_>,
+    ) -> Result<Option<EnvValue>, (Place, Fault)> {
         let Some((value, origin)) = self.source(name, variable, input) else {
             return match missing(name, variable, input.client) {
-                Some(fault) => Err(explain(fault, variable)),
+                Some((place, fault)) => Err((place, explain(fault, variable))),
                 None => Ok(None),
             };
         };
+        let set = format!("run `fleet secrets set {} {name}`", input.client.name);
         if origin == Origin::Client && variable.secret {
-            let hint = format!(
-                "remove it here and run `fleet secrets set {} {name}`; whoever could read this file knows it",
-                input.client.name
-            );
-            return Err(Fault::new("is a secret and has no place in this file").hint(hint));
+            let hint = match self.sentry.dsn.as_deref() == Some(name) {
+                true => "write it as sentry = { dsn = \"...\" }".to_owned(),
+                false => format!("remove it here and {set}; whoever could read this file knows it"),
+            };
+            let fault = Fault::new("is a secret and has no place in this file").hint(hint);
+            return Err((Place::Registry, fault));
         }
         match refusal(&value, variable) {
-            Some(fault) => Err(explain(fault, variable)),
+            Some(fault) if origin == Origin::Vault => Err((Place::Vault, explain(fault, variable).hint(set))),
+            Some(fault) => Err((Place::Registry, explain(fault, variable))),
             None => Ok(Some(EnvValue { value, secret: variable.secret, origin })),
         }
     }
@@ -166,14 +181,20 @@ impl EnvSchema {
     }
 }
 
-fn finding(input: EnvInput<'_>, name: &str, fault: Fault) -> Diagnostic {
-    Diagnostic {
-        file: input.registry.to_owned(),
-        position: None,
-        key: format!("clients.{}.env.{name}", input.client.name),
-        fault,
-        snippet: None,
-    }
+/// Where a value is to be mended.
+#[derive(Clone, Copy)]
+enum Place {
+    Registry,
+    Vault,
+}
+
+fn finding(input: EnvInput<'_>, place: Place, name: &str, fault: Fault) -> Diagnostic {
+    let client = &input.client.name;
+    let (file, key) = match place {
+        Place::Registry => (input.registry.to_owned(), format!("clients.{client}.env.{name}")),
+        Place::Vault => (format!("secrets/{client}.age"), name.to_owned()),
+    };
+    Diagnostic { file, position: None, key, fault, snippet: None }
 }
 
 /// What the client's `sentry` gives this variable.
@@ -188,20 +209,23 @@ fn sentry(names: &SentryNames, name: &str, client: &Client) -> Option<Secret<Str
     is(&names.traces_rate).then(|| client.sentry.traces_rate.to_string().into())
 }
 
-fn missing(name: &str, variable: &Variable, client: &Client) -> Option<Fault> {
+fn missing(name: &str, variable: &Variable, client: &Client) -> Option<(Place, Fault)> {
     if variable.generate.is_some() {
         let hint = "`fleet provision` generates what a new client lacks; for one that is provisioned, restore \
-                    its file under secrets/ from version control";
-        return Some(Fault::new("has not been generated").hint(hint));
+                    this file from version control";
+        return Some((Place::Vault, Fault::new("has not been generated").hint(hint)));
     }
     if !variable.required {
         return None;
     }
-    let hint = match variable.secret {
-        true => format!("run `fleet secrets set {} {name}`", client.name),
-        false => format!("add it to the client: env = {{ {name} = \"...\" }}, or to [defaults]"),
-    };
-    Some(Fault::new("has no value").hint(hint))
+    let fault = Fault::new("has no value");
+    Some(match variable.secret {
+        true => (Place::Vault, fault.hint(format!("run `fleet secrets set {} {name}`", client.name))),
+        false => {
+            let hint = format!("add it to the client: env = {{ {name} = \"...\" }}, or to [defaults]");
+            (Place::Registry, fault.hint(hint))
+        }
+    })
 }
 
 /// Why a value cannot be used. A secret is not quoted.

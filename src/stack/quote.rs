@@ -13,22 +13,29 @@ pub struct Unquotable {
     pub what: &'static str,
 }
 
-/// A value of a `.env` file, with its quotes.
+/// A value of a `.env` file, with its quotes and what else must follow it on its line.
 ///
-/// Docker Compose reads back every value exactly (compose-go's `dotenv`, 2.20 to 2.26 measured).
-/// python-dotenv does too, but for two things that its format cannot say: it replaces `${NAME}` even in single
-/// quotes unless it is told `interpolate=False`, and where a `$` meets a backslash that stands before
-/// a quote, another backslash or the end, it reads one backslash more before the `$`.
+/// Docker Compose reads back every value exactly (2.26 measured). python-dotenv does too, but for what
+/// its format cannot say: it replaces `${NAME}` in any quotes unless it is told `interpolate=False`,
+/// and it misreads a value that has a backslash before a quote, a backslash or the end together with a
+/// `$`, or at the end of a value with blanks, quotes or `#`. Whatever a value is, the others are safe.
 ///
 /// # Errors
 /// A line end or a NUL.
 pub fn dotenv(text: &str) -> Result<String, Unquotable> {
     refuse(text, ".env", &[('\n', "a line end"), ('\r', "a line end"), ('\0', "a NUL")])?;
-    // In single quotes only `\'` is an escape for Compose, but `\\` is another for python-dotenv;
-    // in double quotes `\\` is one for both, but `\$` is one for Compose alone.
+    // In single quotes only `\'` is an escape for Compose, but `\\` is another for python-dotenv.
     if !ambiguous_backslash(text) {
         return Ok(format!("'{}'", text.replace('\'', r"\'")));
     }
+    // python-dotenv takes `\"` for an escape even where its backslash is escaped, and reads on to the
+    // next `"`, on any line. Without quotes a backslash is a letter for both.
+    let last = text.ends_with('\\');
+    let bare = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '\'' | '"' | '`' | '#' | '$');
+    if last && text.chars().all(bare) {
+        return Ok(text.to_owned());
+    }
+    // In double quotes `\\` is an escape for both, `\$` for Compose alone.
     let mut quoted = String::with_capacity(text.len() + 8);
     quoted.push('"');
     for c in text.chars() {
@@ -37,7 +44,8 @@ pub fn dotenv(text: &str) -> Result<String, Unquotable> {
         }
         quoted.push(c);
     }
-    quoted.push('"');
+    // The comment's `"` ends what python-dotenv has begun, so that no other line is lost.
+    quoted.push_str(if last { "\" # \"" } else { "\"" });
     Ok(quoted)
 }
 
@@ -135,7 +143,8 @@ mod tests {
             ("it's", r"'it\'s'"),
             (r"C:\new", r"'C:\new'"),
             (r"a\\b", r#""a\\\\b""#),
-            (r"a\", r#""a\\""#),
+            (r"a\", r"a\"),
+            (r"a b\", r#""a b\\" # ""#),
             (r#"a\"$b"#, r#""a\\\"\$b""#),
         ];
         for (text, quoted) in cases {

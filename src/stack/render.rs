@@ -151,14 +151,13 @@ impl Stack {
         if !found.is_empty() {
             return Err(Diagnostics(found));
         }
-        let alone = |found| Diagnostics(vec![found]);
-        let engine = templates.engine().map_err(alone)?;
-        let files = self.files(&engine, &order, input, &values).map_err(alone)?;
+        let engine = templates.engine()?;
+        let files = self.files(&engine, &order, input, &values)?;
         self.refuse_leaks(&templates, &files, input.env)?;
         // The same without what only names this release, to compare it with another.
         let neutral = Release { id: "-", version: "-", dir: "-", source_dir: "-", ..release };
         let values = context::build(self, input, &neutral);
-        let same = self.files(&engine, &order, input, &values).map_err(alone)?;
+        let same = self.files(&engine, &order, input, &values)?;
         let digest = self.digest(&same, input);
         Ok(Rendered { files, digest })
     }
@@ -244,8 +243,10 @@ impl Stack {
             (!order.contains(&index)).then_some((index, open.1))
         })?;
         let (this, that) = (&self.files[index].destination, &mount.file);
-        let fault =
-            Fault::new(format!("`{this}` and `{that}` mount each other, so that neither can be first"));
+        let fault = Fault::new(match this == that {
+            true => format!("`{this}` mounts itself"),
+            false => format!("`{this}` and `{that}` mount each other, so that neither can be rendered first"),
+        });
         Some(templates.diagnostic(&mount.template, Some(mount.span), fault))
     }
 
@@ -256,7 +257,7 @@ impl Stack {
         order: &Order,
         input: &RenderInput<'_>,
         values: &BTreeMap<String, Known>,
-    ) -> Result<Vec<RenderedFile>, Diagnostic> {
+    ) -> Result<Vec<RenderedFile>, Diagnostics> {
         let mut context = Context::new();
         for (name, value) in values {
             context.insert_value(name.clone(), value.to_tera());

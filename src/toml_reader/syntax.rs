@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Document, Fault};
+use super::Document;
+use crate::diagnostic::{Fault, is_plain};
 
 /// More findings than this say nothing new.
 const MOST: usize = 20;
@@ -47,7 +48,9 @@ fn fault(error: &toml::de::Error, document: &Document<'_>, span: &Range<usize>) 
                 "yes" | "no" | "on" | "off" | "true" | "false" => {
                     fault.hint("a boolean is written true or false")
                 }
-                _ if is_secret(document, span.start) => fault.hint("put it in quotes"),
+                _ if is_secret(document, span.start) || !marked.chars().all(is_plain) => {
+                    fault.hint("put it in quotes")
+                }
                 _ => fault.hint(format!("write \"{marked}\"")),
             }
         }

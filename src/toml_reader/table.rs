@@ -94,8 +94,9 @@ fn bare_or_quoted(key: &str) -> String {
     if !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
         return key.to_owned();
     }
-    let escaped = shown(key);
-    format!("\"{}\"", escaped.trim_matches('`').replace('"', "\\\""))
+    let escaped = shown(key).replace('"', "\\\"");
+    let inner = escaped.strip_prefix('`').and_then(|inner| inner.strip_suffix('`')).unwrap_or(&escaped);
+    format!("\"{inner}\"")
 }
 
 /// A value together with where it was written.

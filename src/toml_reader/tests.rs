@@ -212,6 +212,7 @@ fn control_characters_are_refused_and_never_shown() {
     }
     let found = faults(text, read);
     assert!(!found.contains(['\u{1b}', '\u{7}']));
+    assert!(!faults("a = x\u{202e}y\n\u{1b}[31m = 2", nothing).contains(['\u{1b}', '\u{202e}']));
     assert_snapshot!(heads(text, read), @r#"
     a.toml:1:5: a: holds the invisible character U+001B; expected visible characters only
     a.toml:2:1: "b\u{7}": unknown key

@@ -69,6 +69,12 @@ impl Sshd {
         let host = own_address();
         let port = free_port(&host);
         let folder = dir.path().display();
+        // Told that it is not the first shell, bash leaves the user's ~/.bashrc alone. sshd heeds only
+        // the first SetEnv.
+        let mut extra = extra.replace("SetEnv ", "SetEnv SHLVL=3 ");
+        if !extra.contains("SetEnv") {
+            extra.push_str("\nSetEnv SHLVL=3");
+        }
         std::fs::write(
             at("sshd_config"),
             format!(

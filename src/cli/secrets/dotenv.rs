@@ -3,9 +3,14 @@
 
 use crate::secret::Secret;
 
-/// Names with their values in the order of the file. The error is the one-based line and what is
-/// wrong with it; it quotes nothing.
-pub fn parse(text: &str) -> Result<Vec<(String, Secret<String>)>, (usize, &'static str)> {
+/// The one-based line and what is wrong with it; nothing of it is quoted.
+pub type Fault = (usize, &'static str);
+
+/// Names with their values in the order of the file.
+///
+/// # Errors
+/// The first line that cannot be read.
+pub fn parse(text: &str) -> Result<Vec<(String, Secret<String>)>, Fault> {
     let mut found = Vec::new();
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = line.trim();

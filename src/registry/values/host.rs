@@ -1,7 +1,7 @@
 //! Names and addresses of machines (RFC 1123, section 2.1; IPv4, IPv6).
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::{User, checked_text};
 use crate::diagnostic::{Fault, shown};
@@ -19,69 +19,80 @@ impl Domain {
     /// # Errors
     /// Anything that is more or less than a domain name; the hint says what it seems to be.
     pub fn parse(text: &str) -> Result<Self, Fault> {
+        let lower = text.to_ascii_lowercase();
+        match check_labels(&lower) {
+            Ok(labels) if labels > 1 && !ends_in_number(&lower) => Ok(Domain(lower)),
+            checked => Err(Domain::explain(text, checked.err())),
+        }
+    }
+
+    /// What a text that is no domain seems to be instead.
+    fn explain(text: &str, why: Option<&'static str>) -> Fault {
         let refuse = |why: &str| Fault::new(format!("{} {why}", shown(text))).expected(DOMAIN);
         let bare = |host: &str| format!("write only the name: \"{}\"", host.to_ascii_lowercase());
         if text.is_empty() {
-            return Err(Fault::new("is empty").expected(DOMAIN));
+            return Fault::new("is empty").expected(DOMAIN);
         }
         if let Some((_, rest)) = text.split_once("://") {
             let host = rest.split(['/', ':', '?', '#']).next().unwrap_or_default();
-            return Err(refuse("has a scheme").hint(bare(host)));
+            return refuse("has a scheme").hint(bare(host));
         }
         if let Some((host, _)) = text.split_once('/') {
-            return Err(refuse("has a path").hint(bare(host)));
+            return refuse("has a path").hint(bare(host));
         }
         if text.parse::<IpAddr>().is_ok() {
-            return Err(refuse("is an address").hint("an address belongs in `ip`"));
+            return refuse("is an address").hint("an address belongs in `ip`");
         }
         if let Some((host, _)) = text.split_once(':') {
-            return Err(refuse("has a port").hint(bare(host)));
+            return refuse("has a port").hint(bare(host));
         }
         if let Some(host) = text.strip_suffix('.') {
-            return Err(refuse("ends with a dot").hint(bare(host)));
+            return refuse("ends with a dot").hint(bare(host));
         }
         if !text.is_ascii() {
             let fault = refuse("has letters that DNS does not know");
-            return Err(match url::Host::parse(text) {
+            return match url::Host::parse(text) {
                 Ok(url::Host::Domain(ascii)) => fault.hint(format!("write its ASCII form: \"{ascii}\"")),
                 _ => fault,
-            });
+            };
         }
-        let lower = text.to_ascii_lowercase();
-        check_labels(&lower).map_err(|why| refuse(&why))?;
-        let (labels, last) = (lower.split('.').count(), lower.rsplit('.').next().unwrap_or_default());
-        if labels < 2 {
-            return Err(refuse("has no dot"));
+        match why {
+            Some(why) => refuse(why),
+            None if ends_in_number(text) => refuse("ends in a number").hint("an address belongs in `ip`"),
+            None => refuse("has no dot"),
         }
-        if last.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(refuse("ends in a number").hint("an address belongs in `ip`"));
-        }
-        Ok(Domain(lower))
     }
 }
 
-/// Checks host name labels; the error says what is wrong, to follow the quoted name.
-fn check_labels(name: &str) -> Result<(), String> {
+/// Checks the labels of a name in lower case and counts them; the error follows the quoted name.
+fn check_labels(name: &str) -> Result<usize, &'static str> {
     if name.len() > 253 {
-        return Err("is longer than 253 characters".to_owned());
+        return Err("is longer than 253 characters");
     }
-    for label in name.split('.') {
-        let letters = label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let mut count = 0;
+    let mut coded = false;
+    for label in name.as_bytes().split(|b| *b == b'.') {
         match label {
-            "" => return Err("has an empty part between its dots".to_owned()),
-            "*" => return Err("is a wildcard".to_owned()),
-            _ if !letters => return Err("holds a character that no domain has".to_owned()),
-            _ if label.len() > 63 => return Err("has a part longer than 63 characters".to_owned()),
-            _ if label.starts_with('-') || label.ends_with('-') => {
-                return Err("has a part that starts or ends with -".to_owned());
+            b"" => return Err("has an empty part between its dots"),
+            b"*" => return Err("is a wildcard"),
+            [b'-', ..] | [.., b'-'] => return Err("has a part that starts or ends with -"),
+            _ if !label.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-') => {
+                return Err("holds a character that no domain has");
             }
-            _ => {}
+            _ if label.len() > 63 => return Err("has a part longer than 63 characters"),
+            _ => count += 1,
         }
+        coded |= label.starts_with(b"xn--");
     }
-    if name.split('.').any(|label| label.starts_with("xn--")) && url::Host::parse(name).is_err() {
-        return Err("has a part xn--... that stands for no letters".to_owned());
+    if coded && url::Host::parse(name).is_err() {
+        return Err("has a part xn--... that stands for no letters");
     }
-    Ok(())
+    Ok(count)
+}
+
+/// A name that ends so would be read as an IPv4 address by some programs.
+fn ends_in_number(name: &str) -> bool {
+    name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Where a client's server is reached.
@@ -151,8 +162,8 @@ impl Address {
         if text.is_empty() {
             return Err(Fault::new("is empty").expected("a host name such as vps1.example.net"));
         }
-        check_labels(&lower).map_err(|why| refuse(&why))?;
-        if lower.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+        check_labels(&lower).map_err(refuse)?;
+        if ends_in_number(&lower) {
             return Err(refuse("ends in a number").hint("an address belongs in `ip`"));
         }
         Ok(Address::Host(lower))
@@ -165,12 +176,6 @@ impl fmt::Display for Address {
             Address::Ip(ip) => f.pad(&ip.to_string()),
             Address::Host(host) => f.pad(host),
         }
-    }
-}
-
-impl Default for Address {
-    fn default() -> Self {
-        Address::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 }
 

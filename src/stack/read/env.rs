@@ -1,16 +1,29 @@
 //! `[env.NAME]`.
 
-use super::super::context;
 use super::super::schema::Variable;
+use super::super::{context, env};
 use super::kinds::{pattern, scalar_text};
-use crate::diagnostic::{Fault, shown};
-use crate::secret::{Generator, generator};
+use crate::diagnostic::{Fault, nearest, shown};
+use crate::registry::values;
+use crate::secret::{Generator, GeneratorError};
 use crate::toml_reader::{Table, boolean, parsed, placed, string};
 
 /// A variable with its name.
 pub struct Read {
     pub name: String,
     pub variable: Variable,
+}
+
+/// A variable's name: one that neither a shell nor Compose misunderstands.
+pub fn name(text: &str) -> Result<String, Fault> {
+    let name = values::variable(text)?;
+    match env::RESERVED.iter().find(|prefix| name.starts_with(**prefix)) {
+        None => Ok(name),
+        Some(prefix) => {
+            let fault = Fault::new(format!("{} is a word to Docker itself", shown(text)));
+            Err(fault.expected(format!("a name that does not start with {prefix}")))
+        }
+    }
 }
 
 /// One of them.
@@ -52,7 +65,8 @@ pub fn variable(name: String, table: &mut Table<'_>) -> Option<Read> {
     }
     for (what, found) in [("default", &default), ("example", &example)] {
         let (Some(found), Some(pattern)) = (found, &pattern) else { continue };
-        if !(secret && what == "default") && !pattern.regex.is_match(&found.value) {
+        let hidden = secret && what == "default";
+        if !hidden && !pattern.regex.is_match(&found.value) {
             let message = format!("{} does not match {}", shown(&found.value), shown(&pattern.text));
             refuse(&found.place, &message, &format!("mend the {what} or the pattern"));
         }
@@ -75,9 +89,14 @@ fn refuse(place: &crate::toml_reader::Place<'_>, message: &str, hint: &str) {
 }
 
 fn generator(text: &str) -> Result<Generator, Fault> {
-    text.parse().map_err(|error: generator::GeneratorError| {
-        Fault::new(error.to_string())
-            .suggest(text.split(':').next().unwrap_or(text), ["alnum", "hex", "base64", "uuid", "ed25519"])
+    text.parse().map_err(|error| {
+        let fault = Fault::new(GeneratorError::to_string(&error));
+        let (kind, size) = text.split_at(text.find(':').unwrap_or(text.len()));
+        let kinds = ["alnum", "hex", "base64", "uuid", "ed25519"];
+        match nearest(kind, kinds).filter(|_| matches!(error, GeneratorError::Unknown(_))) {
+            Some(near) => fault.hint(format!("did you mean `{near}{size}`?")),
+            None => fault,
+        }
     })
 }
 

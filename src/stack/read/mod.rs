@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 
 use super::schema::{BackupSpec, BuildPlace, FileSpec, Source, Stack};
 use crate::diagnostic::{Diagnostics, Fault, nearest, shown};
-use crate::registry::values::variable;
 use crate::toml_reader::{
     Document, Placed, Table, Value, boolean, integer, list, one_of, parsed, placed, string, table,
 };
@@ -34,7 +33,7 @@ pub fn read(text: &str, folder: &str, contents: BTreeMap<String, Vec<u8>>) -> Re
         let files = root.optional("files", |files| file_specs(files, &contents));
         let read_all = files.as_ref().is_some_and(|files| files.all) || !root.has("files");
         let files = files.map(|files| files.read).unwrap_or_default();
-        let env = root.optional("env", section(variable, env::variable)).unwrap_or_default();
+        let env = root.optional("env", section(env::name, env::variable)).unwrap_or_default();
         let services = root.optional("services", section(service_name, service::service)).unwrap_or_default();
         let names = Names { services: &services, env: &env };
         names.builds(source.as_ref());
@@ -83,7 +82,7 @@ pub fn read(text: &str, folder: &str, contents: BTreeMap<String, Vec<u8>>) -> Re
             sentry,
             hooks,
             checks,
-            contents: contents.clone(),
+            contents,
         })
     })
 }
@@ -239,7 +238,8 @@ fn distinct(files: &[Placed<'_, FileSpec>]) {
             } else {
                 continue;
             };
-            return file.place.fault(Fault::new(message)).unwrap_or_default();
+            file.place.fault::<()>(Fault::new(message)).unwrap_or_default();
+            break;
         }
     }
 }

@@ -17,14 +17,14 @@ pub fn database<'d>(database: &mut Table<'d>, names: &Names<'_, 'd>) -> Option<D
     database.optional("engine", one_of(&[("postgresql", ())]));
     let url_env = database.optional("url_env", placed(string));
     let service = database.optional("service", placed(parsed(service_name)));
-    let name = database.optional("name", parsed(identifier));
-    let user = database.optional("user", parsed(identifier));
+    let name = database.optional("name", placed(parsed(identifier)));
+    let user = database.optional("user", placed(parsed(identifier)));
     let password_env = database.optional("password_env", placed(string));
     match (url_env, service) {
         (Some(url_env), None) => {
-            for key in ["name", "user", "password_env"].into_iter().filter(|key| database.has(key)) {
-                let fault = Fault::new(format!("`{key}` is part of the URL in `url_env`"));
-                database.missing::<()>(key, fault.hint("remove it")).unwrap_or_default()
+            for part in [&name, &user, &password_env].into_iter().flatten() {
+                let fault = Fault::new("is part of the URL in `url_env`").hint("remove it");
+                part.place.fault(fault).unwrap_or_default()
             }
             Some(Database::Outside { url_env: names.variable(&url_env)? })
         }
@@ -37,7 +37,8 @@ pub fn database<'d>(database: &mut Table<'d>, names: &Names<'_, 'd>) -> Option<D
             for key in ["name", "user"].into_iter().filter(|key| !database.has(key)) {
                 database.missing::<()>(key, Fault::new("is missing")).unwrap_or_default()
             }
-            Some(Database::Service { service: service?, name: name?, user: user?, password_env })
+            let (name, user) = (name?.value, user?.value);
+            Some(Database::Service { service: service?, name, user, password_env })
         }
         (url_env, service) => {
             let both = url_env.is_some() && service.is_some();

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::language;
 use super::scope::{Abstract, Scope, fixed_path, items, merge, path, proofs, set_in};
-use super::syntax::{Args, Expr, FilterCall, Form, Node};
+use super::tree::{Args, Expr, FilterCall, Form, Node};
 use super::value::Known;
 
 /// One fault, in byte offsets of the template.
@@ -127,6 +127,7 @@ impl<'v> Checker<'v> {
             Node::For { key, value, target, body, otherwise } => {
                 let (keys, values) = match self.eval(target, Use::VALUE, scope) {
                     Abstract::OneOf(targets) => items(&targets),
+                    Abstract::Faulty => (Abstract::Faulty, Abstract::Faulty),
                     _ => (Abstract::Any, Abstract::Any),
                 };
                 let set: Vec<_> = set_in(body);
@@ -221,7 +222,7 @@ impl<'v> Checker<'v> {
                 None => {
                     let hint = language::suggest(name, scope.names.keys().map(String::as_str));
                     self.fault(at, format!("`{name}` is not defined"), hint);
-                    Abstract::Any
+                    Abstract::Faulty
                 }
             },
             Form::Field(base, name) => {
@@ -237,6 +238,7 @@ impl<'v> Checker<'v> {
                 let names: Option<Vec<&str>> = match &index {
                     Abstract::Texts(texts) => Some(texts.clone()),
                     Abstract::OneOf(values) => values.iter().map(|value| text(value)).collect(),
+                    Abstract::Faulty => return Abstract::Faulty,
                     _ => None,
                 };
                 match names {
@@ -244,7 +246,7 @@ impl<'v> Checker<'v> {
                     None => {
                         let hint = "use a name, or the variable of a loop over names".to_owned();
                         self.fault(at, "this index cannot be checked before rendering", Some(hint));
-                        Abstract::Any
+                        Abstract::Faulty
                     }
                 }
             }
@@ -338,10 +340,11 @@ impl<'v> Checker<'v> {
         let bases = match base {
             Abstract::OneOf(bases) => bases,
             Abstract::Loop => return Abstract::Any,
+            Abstract::Faulty => return Abstract::Faulty,
             Abstract::Any | Abstract::Texts(_) => {
                 let hint = "only what the context holds has fields that can be checked".to_owned();
                 self.fault(at, format!("`{shown}` cannot be checked before rendering"), Some(hint));
-                return Abstract::Any;
+                return Abstract::Faulty;
             }
         };
         let mut found = Vec::new();
@@ -357,7 +360,7 @@ impl<'v> Checker<'v> {
                     None => {
                         let (message, hint) = language::no_member(&shown, name, base);
                         self.fault(at, message, hint);
-                        return Abstract::Any;
+                        return Abstract::Faulty;
                     }
                 }
             }
@@ -376,6 +379,12 @@ impl<'v> Checker<'v> {
         let Abstract::OneOf(values) = &value else { return value };
         let at = (expr.start, expr.end);
         let shown = path(expr);
+        if self.public && usage.flows && values.iter().any(|value| matches!(value, Known::Secret(_))) {
+            let hint = "keep it in the environment file and name it there, such as `${NAME}` in the Compose file; \
+                        or mark the file `secret = true`";
+            let message = format!("`{shown}` is a secret, and this file is not");
+            self.fault(at, message, Some(hint.to_owned()));
+        }
         if !usage.absent && values.iter().any(|value| matches!(value, Known::Absent)) {
             if fixed_path(expr).is_none_or(|path| !scope.proved.contains(&path)) {
                 let hint = format!(
@@ -384,12 +393,6 @@ impl<'v> Checker<'v> {
                 self.fault(at, format!("`{shown}` has no value for this client"), Some(hint));
             }
             return Abstract::Any;
-        }
-        if self.public && usage.flows && values.iter().any(|value| matches!(value, Known::Secret(_))) {
-            let hint = "keep it in the environment file and name it there, such as `${NAME}` in the Compose file; \
-                        or mark the file `secret = true`";
-            let message = format!("`{shown}` is a secret, and this file is not");
-            self.fault(at, message, Some(hint.to_owned()));
         }
         value
     }

@@ -11,6 +11,7 @@ mod scope;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod value;
 mod walk;
 
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use tera::{Context, Tera};
 use zeroize::Zeroizing;
 
-use crate::diagnostic::{Diagnostic, Fault};
+use crate::diagnostic::{Diagnostic, Diagnostics, Fault};
 use crate::toml_reader::Source;
 
 pub use language::suggest;
@@ -125,15 +126,15 @@ impl<'s> Templates<'s> {
     ///
     /// # Errors
     /// What Tera refuses.
-    pub fn engine(&self) -> Result<Engine<'_, 's>, Diagnostic> {
+    pub fn engine(&self) -> Result<Engine<'_, 's>, Diagnostics> {
         let sources = self.sources.iter().map(|(name, source)| (*name, *source));
         let mounts = engine::Mounts::default();
         let tera = engine::engine(sources, Arc::clone(&mounts)).map_err(|failure| self.failed(failure))?;
         Ok(Engine { templates: self, tera, mounts })
     }
 
-    fn failed(&self, failure: engine::Failure) -> Diagnostic {
-        self.diagnostic(&failure.template, failure.span, Fault::new(failure.message))
+    fn failed(&self, failure: engine::Failure) -> Diagnostics {
+        Diagnostics(vec![self.diagnostic(&failure.template, failure.span, Fault::new(failure.message))])
     }
 
     /// A finding in a template, with its line.
@@ -158,7 +159,7 @@ impl<'s> Templates<'s> {
     fn trees<'t>(
         &self,
         tokens: &'t BTreeMap<&'t str, Vec<lexer::Token<'t>>>,
-    ) -> BTreeMap<&'t str, Vec<syntax::Node<'t>>> {
+    ) -> BTreeMap<&'t str, Vec<tree::Node<'t>>> {
         tokens.iter().map(|(name, tokens)| (*name, syntax::parse(tokens).unwrap_or_default())).collect()
     }
 }
@@ -175,7 +176,7 @@ impl Engine<'_, '_> {
     ///
     /// # Errors
     /// What went wrong, with its place.
-    pub fn render(&self, name: &str, context: &Context) -> Result<Zeroizing<Vec<u8>>, Diagnostic> {
+    pub fn render(&self, name: &str, context: &Context) -> Result<Zeroizing<Vec<u8>>, Diagnostics> {
         let mut out = Zeroizing::new(Vec::with_capacity(4096));
         let rendered = self.tera.render_to(name, context, &mut *out);
         rendered.map_err(|error| self.templates.failed(engine::failure(&error, name)))?;

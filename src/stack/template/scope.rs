@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::syntax::{Expr, Form, Node};
+use super::tree::{Expr, Form, Node};
 use super::value::Known;
 
 /// What an expression may be when it is rendered; it is defined in either case.
@@ -16,6 +16,8 @@ pub enum Abstract<'v> {
     Any,
     /// `loop`, which Tera itself checks.
     Loop,
+    /// Already a fault: whatever is asked of it is no further one.
+    Faulty,
 }
 
 #[derive(Clone, Default)]

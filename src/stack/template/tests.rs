@@ -44,12 +44,12 @@ fn render_all(files: &[(&str, &str)], public: bool) -> Result<String, String> {
     if !found.is_empty() {
         return Err(shown(found));
     }
-    let engine = templates.engine().map_err(|found| shown(vec![found]))?;
+    let engine = templates.engine().map_err(|found| found.to_string())?;
     let mut values = Context::new();
     for (name, value) in &context {
         values.insert_value(name.clone(), value.to_tera());
     }
-    let text = engine.render("main", &values).map_err(|found| shown(vec![found]))?;
+    let text = engine.render("main", &values).map_err(|found| found.to_string())?;
     Ok(String::from_utf8(text.to_vec()).unwrap())
 }
 

@@ -1,6 +1,6 @@
 //! What a template refers to outside of itself: includes and mounted files.
 
-use super::syntax::{Expr, FilterCall, Form, Node};
+use super::tree::{Expr, FilterCall, Form, Node};
 
 #[derive(Default)]
 pub struct Walk<'a> {
