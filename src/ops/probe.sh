@@ -85,7 +85,7 @@ if have docker; then
         ids=$(timeout 20 docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$STACK")
         if [ -n "$ids" ]; then
             # shellcheck disable=SC2086
-            timeout 20 docker inspect --format 'container	{{.Id}} {{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.RestartCount}} {{.State.StartedAt}} {{.Config.Image}}' $ids
+            timeout 20 docker inspect --format 'container	{{.ID}} {{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.RestartCount}} {{.State.StartedAt}} {{.Config.Image}}' $ids
         fi
         timeout 20 docker image ls --no-trunc --format 'image	{{.Repository}}:{{.Tag}} {{.ID}}'
         timeout 20 docker volume ls --filter "label=com.docker.compose.project=$STACK" --format 'volume	{{.Name}}'

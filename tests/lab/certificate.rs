@@ -8,7 +8,7 @@ use super::kit::{get, serial, town};
 fn a_renewed_certificate_is_served_without_a_dropped_request() {
     let town = town();
     let host = &town.one;
-    let proxy = "docker inspect -f '{{.Id}} {{.RestartCount}} {{.State.StartedAt}}' geoclic-nginx-1";
+    let proxy = "docker inspect -f '{{.ID}} {{.RestartCount}} {{.State.StartedAt}}' geoclic-nginx-1";
     let (before, nginx) = (serial(host), host.sh(proxy).ok());
     assert!(before.starts_with("serial="), "{before}");
     let stop = AtomicBool::new(false);

@@ -6,6 +6,7 @@
 
 mod kit;
 
+mod any_stack;
 mod backup;
 mod boundaries;
 mod certificate;
@@ -15,5 +16,4 @@ mod provision;
 mod reach;
 mod rollout;
 mod secrets;
-mod stacks;
 mod watch;

@@ -101,9 +101,9 @@ cd /
 find etc opt -xdev \( -path opt/geoclic/backups -o -name check.state \) -prune -o -printf '%y %m %u %T@ %l %p\n' | sort
 find etc opt -xdev \( -path opt/geoclic/backups -o -name check.state \) -prune -o -type f -print0 | sort -z | xargs -0 sha256sum
 dpkg-query -W
-systemctl list-unit-files --no-legend --no-pager
-nft list ruleset
-docker ps -aq --no-trunc | sort | xargs -r docker inspect --format '{{.Id}} {{.State.Status}} {{.State.StartedAt}} {{.RestartCount}}'
+systemctl list-unit-files --type=service,timer,socket --no-legend --no-pager
+nft --stateless list ruleset
+docker ps -aq --no-trunc | sort | xargs -r docker inspect --format '{{.ID}} {{.State.Status}} {{.State.StartedAt}} {{.RestartCount}}'
 docker image ls --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' | sort
 docker volume ls -q | sort
 getent passwd"#,

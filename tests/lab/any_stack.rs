@@ -40,6 +40,7 @@ fn the_tiny_stack_serves_from_a_bare_host() {
 
 const STACK: &str = r#"
 name = "marche"
+compose = "compose.yml"
 [[files]]
 template = "compose.tera"
 destination = "compose.yml"
