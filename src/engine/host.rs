@@ -30,7 +30,6 @@ async fn connect(engine: &Engine, target: &Target, started: Instant) -> Result<A
         return Err(interrupted("it was connected to"));
     }
     engine.emitter.emit(Some(&target.name), EventKind::HostStarted);
-    engine.emitter.emit(Some(&target.name), EventKind::HostStarted);
     let session = engine.connector.connect(target).await.map_err(|fault| Outcome::Unreachable { fault })?;
     let (host_key, recorded) = session.host_key();
     let seconds = started.elapsed().as_secs_f64();

@@ -89,7 +89,7 @@ if have docker; then
         ids=$(timeout 20 docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$STACK")
         if [ -n "$ids" ]; then
             # shellcheck disable=SC2086
-            timeout 20 docker inspect --format 'container	{{.Id}} {{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.RestartCount}} {{.State.StartedAt}} {{.Config.Image}} {{index .Config.Labels "com.docker.compose.config-hash"}}' $ids
+            timeout 20 docker inspect --format 'container	{{.ID}} {{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.RestartCount}} {{.State.StartedAt}} {{.Config.Image}} {{index .Config.Labels "com.docker.compose.config-hash"}}' $ids
         fi
         if [ -n "$COMPOSE" ]; then
             # What each service of the wanted release would be: a container with another hash is replaced.
