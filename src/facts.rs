@@ -34,6 +34,8 @@ pub struct Facts {
     pub migrations: Option<BTreeMap<String, String>>,
     pub state: Option<State>,
     pub lease: Option<Lease>,
+    /// Files of the current release that are not as they were written.
+    pub drift: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -217,6 +219,9 @@ impl Facts {
                 let name = next();
                 self.migrations.get_or_insert_default().insert(name, next());
             }
+            "drift" => {
+                self.drift.insert(value.to_owned());
+            }
             "state" => self.state = decode(value),
             "lease" => self.lease = decode(value),
             _ => {
@@ -286,6 +291,9 @@ impl Facts {
         for (name, hash) in self.migrations.iter().flatten() {
             add(name);
             add(hash);
+        }
+        for path in &self.drift {
+            add(path);
         }
         for container in &self.containers {
             add(&container.id);

@@ -128,7 +128,8 @@ impl Engine {
     /// operator read the plan): a host that changed meanwhile is refused.
     pub async fn execute(&self, hosts: Vec<Surveyed>, recheck: bool) {
         self.each(hosts, |engine, host| async move {
-            let (name, started) = (host.job.target.name.clone(), host.started);
+            // What a wave waited for the ones before it is not its own time.
+            let (name, started) = (host.job.target.name.clone(), Instant::now());
             let session = Arc::clone(&host.session);
             let outcome = match engine.limited(host::execute(&engine, host, recheck)).await {
                 Ok(outcome) | Err(outcome) => outcome,
