@@ -10,9 +10,9 @@ use super::global::Limits;
 use super::preview;
 use super::running::{Run, new_run};
 use crate::engine::{Job, Surveyed};
-use crate::event::{ExitKind, Fault, Outcome};
+use crate::event::{ExitKind, Fault, Outcome, PLANNING, Report};
 use crate::hint::HintExt as _;
-use crate::plan::Stage;
+use crate::plan::{Desired, Stage};
 use crate::registry::Client;
 
 /// How a change is asked for.
@@ -36,6 +36,10 @@ pub struct Wish<'a> {
     pub needs_provision: bool,
     /// Only these services; all when empty.
     pub services: &'a [String],
+    /// A client that is refused by its plan stops the run before any other is touched.
+    pub all_or_none: bool,
+    /// In a rollback, the release to go back to; without it the one before.
+    pub rollback_to: Option<String>,
     /// Say with exit code 5 whether anything would change, and change nothing.
     pub check: bool,
 }
@@ -62,8 +66,9 @@ pub fn run(
     for client in clients {
         let assembled = assembler.assemble(client, wish.services)?;
         jobs.push(Job {
+            verb: wish.verb,
             target: fleet.target(client),
-            desired: Arc::new(assembled.desired),
+            desired: Arc::new(Desired { rollback_to: wish.rollback_to.clone(), ..assembled.desired }),
             stages: wish.stages.to_vec(),
             redactor: Arc::new(assembled.redactor),
             needs_provision: wish.needs_provision,
@@ -81,6 +86,16 @@ pub fn run(
         let survey = run.drive(async |engine| engine.survey(jobs).await).await;
         if previewing {
             return Ok(show_only(app, run, survey.hosts, wish.check, &info.run).await);
+        }
+        let refused_by_plan = |report: &Report| {
+            report.hosts.iter().any(|host| host.outcome.fault().is_some_and(|fault| fault.step == PLANNING))
+        };
+        if wish.all_or_none && refused_by_plan(&run.report) {
+            let reason = "another client cannot; none was touched";
+            let outcome = |_: &Surveyed| Outcome::Skipped { reason: reason.into() };
+            run.drive(async |engine| engine.dismiss(survey.hosts, outcome).await).await;
+            run.finish();
+            return Ok(ExitKind::Refused);
         }
         let asked = if options.yes || !survey.hosts.iter().any(Surveyed::pending) {
             false
@@ -106,10 +121,27 @@ pub fn run(
                 ));
             }
         }
+        settle(fleet, &run.report)?;
         Ok(run.finish())
     });
     super::running::shut_down(runtime);
     result
+}
+
+/// Values that were replaced are let go of once the client's host runs with the new ones.
+fn settle(fleet: &Fleet, report: &Report) -> anyhow::Result<()> {
+    let vault = fleet.vault()?;
+    for host in &report.hosts {
+        if !matches!(host.outcome, Outcome::Changed { .. } | Outcome::Unchanged) {
+            continue;
+        }
+        let Some(secrets) = vault.read_optional(&host.client)? else { continue };
+        let replaced: Vec<String> = secrets.unconfirmed().map(str::to_owned).collect();
+        if !replaced.is_empty() {
+            vault.confirm(&host.client, &replaced, jiff::Timestamp::now())?;
+        }
+    }
+    Ok(())
 }
 
 /// The plan is the answer; clients that could not be planned are named with their remedy.

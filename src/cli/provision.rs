@@ -49,6 +49,8 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         stages: &[Stage::System, Stage::Prepare, Stage::Rollout],
         needs_provision: false,
         services: &[],
+        all_or_none: false,
+        rollback_to: None,
         check: false,
     };
     change::run(app, &fleet, &clients, &args.options, &wish)
