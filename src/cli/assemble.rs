@@ -261,6 +261,10 @@ impl<'f> Assembler<'f> {
     ) -> anyhow::Result<(BTreeMap<String, Secret<String>>, bool, Vec<String>)> {
         let name = client.name.as_str();
         let known = self.vault.read_optional(name)?;
+        if known.is_none() && self.vault.index(name)?.is_some() {
+            // There once were some: that is a loss, which a preview tells too.
+            self.vault.read(name)?;
+        }
         let first = known.is_none();
         let present: BTreeSet<String> =
             known.iter().flat_map(|secrets| secrets.names()).map(str::to_owned).collect();

@@ -44,6 +44,20 @@ pub struct Wish<'a> {
     pub check: bool,
 }
 
+impl Options {
+    /// Refuses what nobody could confirm, before anything is done for it.
+    ///
+    /// # Errors
+    /// No `--yes` and no terminal.
+    pub fn confirmable(&self, app: &App, verb: &str, previewing: bool) -> anyhow::Result<()> {
+        if previewing || self.yes || app.can_ask() {
+            return Ok(());
+        }
+        Err(usage(format!("{verb} changes clients and there is no terminal to confirm it on"))
+            .hint("add --yes to go on without being asked, or --dry-run to see the plan"))
+    }
+}
+
 pub fn run(
     app: &App,
     fleet: &Fleet,
@@ -52,13 +66,7 @@ pub fn run(
     wish: &Wish<'_>,
 ) -> anyhow::Result<ExitKind> {
     let previewing = options.dry_run || wish.check;
-    if !previewing && !options.yes && !app.can_ask() {
-        return Err(usage(format!(
-            "{} changes clients and there is no terminal to confirm it on",
-            wish.verb
-        ))
-        .hint("add --yes to go on without being asked, or --dry-run to see the plan"));
-    }
+    options.confirmable(app, wish.verb, previewing)?;
     let info = new_run();
     let new_secrets = if previewing { NewSecrets::Pretend } else { NewSecrets::Keep };
     let mut assembler = Assembler::new(fleet, info.clone(), new_secrets)?;

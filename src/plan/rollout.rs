@@ -206,7 +206,8 @@ fn migrations(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) -> Result
 /// start anew; connections that are open stay.
 fn password(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
     let wanted = desired.release.password_digest();
-    let changed = facts.state.as_ref().is_some_and(|state| state.password_digest != wanted);
+    let known = facts.state.as_ref().and_then(|state| state.password_digest.as_ref());
+    let changed = known.is_some() && known != wanted.as_ref();
     if let (true, Some(database), Some(password)) =
         (changed, &desired.release.database, &desired.release.password)
     {
