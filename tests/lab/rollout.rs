@@ -126,11 +126,23 @@ fn a_release_that_does_not_become_healthy_goes_back_by_itself_and_says_why() {
     let ran = town.fleet.run(&["update", client, "--yes", "--json"]);
     town.fleet.write("app/api/main.py", &good);
     let ended = ran.expect(1).outcome(client, "rolled-back");
-    assert!(ended["fault"]["step"].as_str().is_some_and(|step| step.contains("api")), "it names the service: {ended:#}");
-    assert!(ended["fault"]["lines"].to_string().contains("planted: no such luck"), "and shows its log: {ended:#}");
-    assert!(release.trim().ends_with(ended["release"].as_str().expect("a release")), "and what serves: {ended:#}");
+    assert!(
+        ended["fault"]["step"].as_str().is_some_and(|step| step.contains("api")),
+        "it names the service: {ended:#}"
+    );
+    assert!(
+        ended["fault"]["lines"].to_string().contains("planted: no such luck"),
+        "and shows its log: {ended:#}"
+    );
+    assert!(
+        release.trim().ends_with(ended["release"].as_str().expect("a release")),
+        "and what serves: {ended:#}"
+    );
     assert_eq!(host.sh("readlink /opt/geoclic/current").ok(), release, "the release before is current");
-    assert!(!replaced(&before, host).contains(&"api".to_owned()), "the API that was healthy was never stopped");
+    assert!(
+        !replaced(&before, host).contains(&"api".to_owned()),
+        "the API that was healthy was never stopped"
+    );
     eventually("the release before serves", Duration::from_secs(30), || {
         let answer = get(host, "/api/health");
         if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
