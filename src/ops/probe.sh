@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # One look at a host: everything `fleet` needs to know, in one answer.
 #
 # Runs as root under any POSIX shell and changes nothing. Variables above this text say what to
@@ -46,11 +47,11 @@ if [ -n "$UNITS" ] && have systemctl; then
     done
 fi
 printf '%s\n' "$FILES" | while IFS= read -r path; do
-    [ -n "$path" ] && [ -f "$path" ] || continue
+    [ -f "$path" ] || continue
     say file "$(sha256sum <"$path" | cut -c1-64) $(stat -c '%a' "$path") $path"
 done
 printf '%s\n' "$DIRS" | while IFS= read -r path; do
-    [ -n "$path" ] && [ -d "$path" ] || continue
+    [ -d "$path" ] || continue
     say dir "$(stat -c '%a' "$path") $path"
 done
 if [ -n "$DEPLOY_USER" ] && id "$DEPLOY_USER" >/dev/null 2>&1; then
