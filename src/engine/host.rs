@@ -259,7 +259,7 @@ fn refused(message: &str, hint: &str) -> Outcome {
 }
 
 fn interrupted(before: &str) -> Outcome {
-    Outcome::Skipped { reason: format!("interrupted before {before}; run the same command again to go on") }
+    Outcome::skipped(format!("interrupted before {before}; run the same command again to go on"))
 }
 
 /// The lease of a host, renewed until dropped.
