@@ -178,12 +178,15 @@ fn migrations(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) -> Result
         steps.push(Step::run("dump the database first", Change::Create, database.dump_before(&desired.run)));
     }
     for migration in pending {
+        // Planned again once the database answers, so this shows in a preview only.
+        let unsure = facts.migrations.is_none() && facts.state.is_some();
         steps.push(
             Step::run(
                 format!("migrate {}", migration.name),
                 Change::Modify,
                 database.migrate(migration, &desired.who),
             )
+            .details(unsure.then(|| "unless it is applied: the database does not answer now".to_owned()))
             .hint("the migration was undone as a whole; the release before still serves"),
         );
     }
@@ -224,7 +227,9 @@ fn gate(desired: &Desired) -> Gate {
 
 fn certificate(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
     let Some(tls) = &desired.tls else { return };
+    // Renewal is the host's own affair until it has failed for so long that nothing is left.
     let issued = facts.value("live_serial").is_some()
+        && !facts.expired("live")
         && facts.value("live_server") == Some(tls.server.as_str())
         && facts.value("live_names").is_some_and(|names| {
             names.split(',').any(|name| name.trim() == format!("DNS:{}", desired.domain))
