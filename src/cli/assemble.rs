@@ -376,6 +376,12 @@ fn release(
             .collect(),
         front: stack.health.clone(),
         migrations: if database.is_some() { migrations(stack, made.source.as_deref())? } else { Vec::new() },
+        password: match &stack.database {
+            Some(stack::Database::Service { password_env: Some(name), .. }) => {
+                made.env.values.get(name).map(|found| found.value.clone())
+            }
+            _ => None,
+        },
         database,
         keep: KEPT_RELEASES,
         services: services.to_vec(),

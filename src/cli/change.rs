@@ -10,7 +10,7 @@ use super::global::Limits;
 use super::preview;
 use super::running::{Run, new_run};
 use crate::engine::{Job, Surveyed};
-use crate::event::{ExitKind, Fault, Outcome};
+use crate::event::{ExitKind, Fault, Outcome, Report};
 use crate::hint::HintExt as _;
 use crate::plan::Stage;
 use crate::registry::Client;
@@ -106,10 +106,27 @@ pub fn run(
                 ));
             }
         }
+        settle(fleet, &run.report)?;
         Ok(run.finish())
     });
     super::running::shut_down(runtime);
     result
+}
+
+/// Values that were replaced are let go of once the client's host runs with the new ones.
+fn settle(fleet: &Fleet, report: &Report) -> anyhow::Result<()> {
+    let vault = fleet.vault()?;
+    for host in &report.hosts {
+        if !matches!(host.outcome, Outcome::Changed { .. } | Outcome::Unchanged) {
+            continue;
+        }
+        let Some(secrets) = vault.read_optional(&host.client)? else { continue };
+        let replaced: Vec<String> = secrets.unconfirmed().map(str::to_owned).collect();
+        if !replaced.is_empty() {
+            vault.confirm(&host.client, &replaced, jiff::Timestamp::now())?;
+        }
+    }
+    Ok(())
 }
 
 /// The plan is the answer; clients that could not be planned are named with their remedy.

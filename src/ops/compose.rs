@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::Layout;
 use crate::shell::{Cmd, join, quote};
 
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A release's Compose project: its files, its environment, one project name for all releases, so
 /// that volumes and networks stay.
 #[derive(Clone, Debug)]
@@ -20,7 +22,9 @@ pub struct Project {
 impl Project {
     fn words(&self) -> Vec<String> {
         let dir = self.layout.release(&self.release);
-        let mut words = vec![
+        // Variables of the login would win over those of the environment file.
+        let mut words: Vec<String> = ["env", "-i", "HOME=/root", PATH].map(str::to_owned).into();
+        words.extend([
             "docker".to_owned(),
             "compose".into(),
             "-p".into(),
@@ -29,7 +33,7 @@ impl Project {
             dir.clone(),
             "-f".into(),
             format!("{dir}/{}", self.file),
-        ];
+        ]);
         if let Some(dotenv) = &self.dotenv {
             words.extend(["--env-file".to_owned(), format!("{dir}/{dotenv}")]);
         }

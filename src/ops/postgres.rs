@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::secret::Secret;
 use crate::shell::{Cmd, Stdin, quote};
 
 /// Where the stack's database lives.
@@ -108,6 +109,26 @@ rollback;
             .stdin(Stdin::Public(format!("{head}{}{tail}", migration.sql).into_bytes()))
             .sudo()
             .timeout(Duration::from_secs(1200))
+    }
+
+    /// Makes the server take the password of the environment: the image sets it only when it makes
+    /// a new database. The statement is kept out of the server's log.
+    #[must_use]
+    pub fn set_password(&self, password: &Secret<String>) -> Cmd {
+        let sql = format!(
+            "set log_statement = 'none';
+set log_min_error_statement = 'panic';
+set log_min_duration_statement = -1;
+alter role \"{}\" password {};
+",
+            self.user.replace('"', "\"\""),
+            literal(password.reveal())
+        );
+        let script = format!("{}exec {}", self.find(), self.psql());
+        Cmd::new(["sh", "-c", script.as_str()])
+            .stdin(Stdin::Secret(sql.into_bytes()))
+            .sudo()
+            .timeout(Duration::from_secs(60))
     }
 
     /// Dumps the database into the host's backup folder; a dump that does not read back to its

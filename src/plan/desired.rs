@@ -12,6 +12,7 @@ use crate::ops::schedule::Schedule;
 use crate::ops::{Layout, release};
 use crate::registry::DockerSource;
 use crate::registry::values::Swap;
+use crate::secret::Secret;
 use crate::stack::{FrontHealth, Health};
 
 #[derive(Clone, Debug)]
@@ -75,6 +76,8 @@ pub struct DesiredRelease {
     pub health: Vec<(String, Health)>,
     pub front: Option<FrontHealth>,
     pub database: Option<Database>,
+    /// What the database's own role shall have, where the stack names the variable.
+    pub password: Option<Secret<String>>,
     pub migrations: Vec<Migration>,
     /// Releases to keep on the host, the current one included.
     pub keep: usize,

@@ -35,6 +35,7 @@ pub(super) fn rollout(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Ref
     let mut steps = Vec::new();
     migrations(desired, facts, &mut steps)?;
     let fresh = up_to_date(desired, facts);
+    password(desired, facts, &mut steps);
     if !fresh || !all_well(desired, facts) {
         services(desired, fresh, &mut steps);
     }
@@ -191,6 +192,17 @@ fn migrations(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) -> Result
         );
     }
     Ok(())
+}
+
+/// A password that was rotated is changed in the database just before the services that use it
+/// start anew; connections that are open stay.
+fn password(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
+    let changed = facts.state.as_ref().is_some_and(|state| state.env_digest != desired.release.env_digest);
+    if let (true, Some(database), Some(password)) =
+        (changed, &desired.release.database, &desired.release.password)
+    {
+        steps.push(Step::run("set the database password", Change::Modify, database.set_password(password)));
+    }
 }
 
 fn services(desired: &Desired, fresh: bool, steps: &mut Vec<Step>) {
