@@ -94,7 +94,8 @@ impl State {
     /// good as none.
     fn plain(&self) -> bool {
         let harmless = |text: &str| {
-            matches!(crate::secret::clean(text), std::borrow::Cow::Borrowed(_)) && !text.contains(['\n', '\t'])
+            matches!(crate::secret::clean(text), std::borrow::Cow::Borrowed(_))
+                && !text.contains(['\n', '\t'])
         };
         plain_id(&self.release)
             && self.previous.as_deref().is_none_or(plain_id)

@@ -266,3 +266,6 @@ fn problems(expected: &Expected, status: &Status) -> Vec<String> {
     }
     list
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ pub mod health;
 mod release;
 mod system;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use desired::{Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
 

@@ -3,10 +3,10 @@
 //! The hosts are files below `tests/facts/`, the plans for each are snapshots, and a model of a host
 //! carries plans out so that what a plan aims at can be planned again.
 
-mod hosts;
+pub(crate) mod hosts;
 mod model;
 mod safety;
-mod wish;
+pub(crate) mod wish;
 
 use std::fmt::Write as _;
 

@@ -101,7 +101,8 @@ fn expand(name: &str, desired: &Desired, without: &[&str], out: &mut String) {
                 directive(word, rest, desired, &mut more);
             }
         }
-        let dropped = |line: &&str| without.iter().any(|begin| line.replacen('\t', " ", 1).starts_with(begin));
+        let dropped =
+            |line: &&str| without.iter().any(|begin| line.replacen('\t', " ", 1).starts_with(begin));
         for line in more.lines().filter(|line| !dropped(line)) {
             out.push_str(line);
             out.push('\n');
@@ -113,7 +114,8 @@ fn directive(word: &str, rest: &str, desired: &Desired, out: &mut String) {
     let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
     match word {
         "include" => {
-            let without: Vec<&str> = second.strip_prefix("without ").map_or(vec![], |list| list.split("; ").collect());
+            let without: Vec<&str> =
+                second.strip_prefix("without ").map_or(vec![], |list| list.split("; ").collect());
             expand(first, desired, &without, out);
         }
         "managed" => managed(desired, second, out),
@@ -167,7 +169,13 @@ pub fn state(which: &str, desired: &Desired) -> State {
     };
     match which {
         "current" => state,
-        "older" => State { release: "5e6f7a8b9c0d".into(), digest: "5e6f".repeat(16), version: "v2.4.0".into(), ..state },
+        "older" => State {
+            release: "5e6f7a8b9c0d".into(),
+            digest: "5e6f".repeat(16),
+            version: "v2.4.0".into(),
+            env_digest: "e0".repeat(32),
+            ..state
+        },
         "hostile" => State {
             release: "../../etc\u{1b}[2J$(reboot)".into(),
             previous: Some("-rf /\n".into()),

@@ -130,7 +130,9 @@ impl Host {
             let header = String::from_utf8_lossy(&rest[..end]).into_owned();
             let mut words = header.splitn(3, ' ');
             let (size, mode, path) = (words.next(), words.next(), words.next());
-            let (Some(Ok(size)), Some(mode), Some(path)) = (size.map(str::parse::<usize>), mode, path) else { return };
+            let (Some(Ok(size)), Some(mode), Some(path)) = (size.map(str::parse::<usize>), mode, path) else {
+                return;
+            };
             let content = &rest[end + 1..end + 1 + size];
             rest = &rest[end + 1 + size..];
             self.lines.retain(|line| !(line.starts_with("file\t") && line.ends_with(&format!(" {path}"))));

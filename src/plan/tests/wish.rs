@@ -79,13 +79,20 @@ fn release(layout: &Layout) -> DesiredRelease {
         digest: "9f2c41d07b3e".repeat(5),
         version: "v2.4.1".into(),
         env_digest: "e1".repeat(32),
-        source: Some(SourcePush { path: "/srv/geoclic".into(), exclude: vec![".git".into(), "fleet/".into()] }),
+        source: Some(SourcePush {
+            path: "/srv/geoclic".into(),
+            exclude: vec![".git".into(), "fleet/".into()],
+        }),
         files: vec![
             file(in_release("docker-compose.yml"), "0644", "services: {}\n", false),
             file(in_release(".env"), "0600", &dotenv, true),
         ],
         mounts: vec![file(layout.at("files/77aa88bb99cc/nginx.conf"), "0644", "events {}\n", false)],
-        builds: vec![Build { service: "api".into(), context: "api".into(), tag: "geoclic/api:0a1b2c".into() }],
+        builds: vec![Build {
+            service: "api".into(),
+            context: "api".into(),
+            tag: "geoclic/api:0a1b2c".into(),
+        }],
         images: BTreeMap::from([("api".into(), "geoclic/api:0a1b2c".into())]),
         project: Project {
             layout: layout.clone(),
@@ -105,6 +112,7 @@ fn release(layout: &Layout) -> DesiredRelease {
             user: "geoclic".into(),
             name: "geoclic".into(),
         }),
+        password: Some(SECRET.into()),
         migrations: vec![
             migration("001_tables.sql", "create table demandes (id bigint primary key);\n"),
             migration("002_photos.sql", "alter table demandes add photo text;\n"),
