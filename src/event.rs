@@ -101,6 +101,9 @@ pub enum StepResult {
     Skipped,
 }
 
+/// The step of a [`Fault`] that was found before the host was touched.
+pub const PLANNING: &str = "plan";
+
 /// What went wrong, where, why, and what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
@@ -276,11 +279,12 @@ pub fn exit_of<'a>(outcomes: impl Iterator<Item = &'a Outcome>, interrupted: boo
     if interrupted {
         return ExitKind::Interrupted;
     }
-    let (mut total, mut failed, mut unreachable, mut locked) = (0, 0, 0, 0);
+    let (mut total, mut failed, mut unreachable, mut locked, mut refused) = (0, 0, 0, 0, 0);
     for outcome in outcomes {
         total += 1;
         match outcome {
             Outcome::Unchanged | Outcome::Changed { .. } => {}
+            Outcome::Failed { fault } if fault.step == PLANNING => refused += 1,
             Outcome::Failed { .. }
             | Outcome::RolledBack { .. }
             | Outcome::Unknown { .. }
@@ -289,10 +293,11 @@ pub fn exit_of<'a>(outcomes: impl Iterator<Item = &'a Outcome>, interrupted: boo
             Outcome::Locked { .. } => locked += 1,
         }
     }
-    match (failed, unreachable, locked) {
-        (0, 0, 0) => ExitKind::Ok,
-        (0, n, 0) if n == total => ExitKind::NoneReachable,
-        (0, 0, _) => ExitKind::Locked,
+    match (failed, unreachable, locked, refused) {
+        (0, 0, 0, 0) => ExitKind::Ok,
+        (0, n, 0, 0) if n == total => ExitKind::NoneReachable,
+        (0, 0, _, 0) => ExitKind::Locked,
+        (0, 0, 0, n) if n == total => ExitKind::Refused,
         _ => ExitKind::ClientFailed,
     }
 }

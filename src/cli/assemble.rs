@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
@@ -27,6 +28,8 @@ const DOCKER_KEY: &str = "https://download.docker.com/linux/{os}/gpg";
 /// Dumps that a host keeps when the registry names no number of days.
 const NIGHTLY_DUMPS: u32 = 7;
 const KEPT_RELEASES: usize = 5;
+/// Longest start of a start-first service that names no deadline.
+const START_LIMIT: Duration = Duration::from_secs(120);
 /// Login that provisioning makes for the fleet.
 const DEPLOY_USER: &str = "fleet";
 
@@ -220,6 +223,7 @@ impl<'f> Assembler<'f> {
             tls,
             schedule,
             release,
+            rollback_to: None,
             layout,
             who: self.info.who.clone(),
             run: self.info.run.clone(),
@@ -257,6 +261,10 @@ impl<'f> Assembler<'f> {
     ) -> anyhow::Result<(BTreeMap<String, Secret<String>>, bool, Vec<String>)> {
         let name = client.name.as_str();
         let known = self.vault.read_optional(name)?;
+        if known.is_none() && self.vault.index(name)?.is_some() {
+            // There once were some: that is a loss, which a preview tells too.
+            self.vault.read(name)?;
+        }
         let first = known.is_none();
         let present: BTreeSet<String> =
             known.iter().flat_map(|secrets| secrets.names()).map(str::to_owned).collect();
@@ -373,6 +381,14 @@ fn release(
             .services
             .iter()
             .filter_map(|service| Some((service.name.clone(), service.health.clone()?)))
+            .collect(),
+        start_first: stack
+            .services
+            .iter()
+            .filter(|service| service.rollout == stack::Rollout::StartFirst)
+            .map(|service| {
+                (service.name.clone(), service.health.as_ref().map_or(START_LIMIT, |it| it.deadline))
+            })
             .collect(),
         front: stack.health.clone(),
         migrations: if database.is_some() { migrations(stack, made.source.as_deref())? } else { Vec::new() },

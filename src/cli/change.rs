@@ -10,9 +10,9 @@ use super::global::Limits;
 use super::preview;
 use super::running::{Run, new_run};
 use crate::engine::{Job, Surveyed};
-use crate::event::{ExitKind, Fault, Outcome, Report};
+use crate::event::{ExitKind, Fault, Outcome, PLANNING, Report};
 use crate::hint::HintExt as _;
-use crate::plan::Stage;
+use crate::plan::{Desired, Stage};
 use crate::registry::Client;
 
 /// How a change is asked for.
@@ -36,8 +36,26 @@ pub struct Wish<'a> {
     pub needs_provision: bool,
     /// Only these services; all when empty.
     pub services: &'a [String],
+    /// A client that is refused by its plan stops the run before any other is touched.
+    pub all_or_none: bool,
+    /// In a rollback, the release to go back to; without it the one before.
+    pub rollback_to: Option<String>,
     /// Say with exit code 5 whether anything would change, and change nothing.
     pub check: bool,
+}
+
+impl Options {
+    /// Refuses what nobody could confirm, before anything is done for it.
+    ///
+    /// # Errors
+    /// No `--yes` and no terminal.
+    pub fn confirmable(&self, app: &App, verb: &str, previewing: bool) -> anyhow::Result<()> {
+        if previewing || self.yes || app.can_ask() {
+            return Ok(());
+        }
+        Err(usage(format!("{verb} changes clients and there is no terminal to confirm it on"))
+            .hint("add --yes to go on without being asked, or --dry-run to see the plan"))
+    }
 }
 
 pub fn run(
@@ -48,13 +66,7 @@ pub fn run(
     wish: &Wish<'_>,
 ) -> anyhow::Result<ExitKind> {
     let previewing = options.dry_run || wish.check;
-    if !previewing && !options.yes && !app.can_ask() {
-        return Err(usage(format!(
-            "{} changes clients and there is no terminal to confirm it on",
-            wish.verb
-        ))
-        .hint("add --yes to go on without being asked, or --dry-run to see the plan"));
-    }
+    options.confirmable(app, wish.verb, previewing)?;
     let info = new_run();
     let new_secrets = if previewing { NewSecrets::Pretend } else { NewSecrets::Keep };
     let mut assembler = Assembler::new(fleet, info.clone(), new_secrets)?;
@@ -62,8 +74,9 @@ pub fn run(
     for client in clients {
         let assembled = assembler.assemble(client, wish.services)?;
         jobs.push(Job {
+            verb: wish.verb,
             target: fleet.target(client),
-            desired: Arc::new(assembled.desired),
+            desired: Arc::new(Desired { rollback_to: wish.rollback_to.clone(), ..assembled.desired }),
             stages: wish.stages.to_vec(),
             redactor: Arc::new(assembled.redactor),
             needs_provision: wish.needs_provision,
@@ -81,6 +94,16 @@ pub fn run(
         let survey = run.drive(async |engine| engine.survey(jobs).await).await;
         if previewing {
             return Ok(show_only(app, run, survey.hosts, wish.check, &info.run).await);
+        }
+        let refused_by_plan = |report: &Report| {
+            report.hosts.iter().any(|host| host.outcome.fault().is_some_and(|fault| fault.step == PLANNING))
+        };
+        if wish.all_or_none && refused_by_plan(&run.report) {
+            let reason = "another client cannot; none was touched";
+            let outcome = |_: &Surveyed| Outcome::Skipped { reason: reason.into() };
+            run.drive(async |engine| engine.dismiss(survey.hosts, outcome).await).await;
+            run.finish();
+            return Ok(ExitKind::Refused);
         }
         let asked = if options.yes || !survey.hosts.iter().any(Surveyed::pending) {
             false

@@ -19,6 +19,7 @@ mod preview;
 mod provision;
 mod remove;
 mod render;
+mod rollback;
 mod running;
 mod secrets;
 mod show;
@@ -71,6 +72,7 @@ enum Command {
     Secrets(secrets::Args),
     Provision(provision::Args),
     Update(update::Args),
+    Rollback(rollback::Args),
     Status(status::Args),
     Logs(logs::Args),
     Ssh(ssh::Args),
@@ -129,6 +131,7 @@ fn dispatch(app: &App, command: &Command) -> anyhow::Result<ExitKind> {
         Command::Secrets(args) => secrets::run(app, args),
         Command::Provision(args) => provision::run(app, args),
         Command::Update(args) => update::run(app, args),
+        Command::Rollback(args) => rollback::run(app, args),
         Command::Status(args) => status::run(app, args),
         Command::Logs(args) => logs::run(app, args),
         Command::Ssh(args) => ssh::run(app, args),

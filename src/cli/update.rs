@@ -55,6 +55,8 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         stages: &[Stage::Prepare, Stage::Rollout],
         needs_provision: true,
         services: &services,
+        all_or_none: false,
+        rollback_to: None,
         check: args.check,
     };
     change::run(app, &fleet, &clients, &args.options, &wish)

@@ -31,7 +31,7 @@ impl Database {
         format!(
             "set -eu
 db=$(docker ps -q --filter label=com.docker.compose.project={} --filter label=com.docker.compose.service={} | head -n 1)
-[ -n \"$db\" ] || {{ echo 'the database container is not running' >&2; exit 69; }}
+[ -n \"$db\" ] || {{ echo 'fleet: the database container is not running' >&2; exit 69; }}
 ",
             quote(&self.stack),
             quote(&self.service)
@@ -62,7 +62,7 @@ while :; do
     [ $i -lt 120 ] || break
     sleep 1
 done
-echo 'the database did not become ready; its last lines:' >&2
+echo 'fleet: the database did not become ready' >&2
 for id in $(docker ps -aq --filter label=com.docker.compose.project={stack} --filter label=com.docker.compose.service={service}); do docker logs --tail 30 \"$id\" >&2 2>&1; done
 exit 1",
                 stack = quote(&self.stack),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::ops::certbot;
 use crate::ops::compose::Project;
@@ -35,6 +36,8 @@ pub struct Desired {
     pub tls: Option<certbot::Wanted>,
     pub schedule: Schedule,
     pub release: DesiredRelease,
+    /// Release to go back to, in a rollback; the one before without.
+    pub rollback_to: Option<String>,
     pub who: String,
     pub run: String,
     /// RFC 3339, for the state file.
@@ -74,6 +77,8 @@ pub struct DesiredRelease {
     pub images: BTreeMap<String, String>,
     pub project: Project,
     pub health: Vec<(String, Health)>,
+    /// Services that are replaced without a dropped request, and how long each may take.
+    pub start_first: Vec<(String, Duration)>,
     pub front: Option<FrontHealth>,
     pub database: Option<Database>,
     /// What the database's own role shall have, where the stack names the variable.
@@ -100,6 +105,16 @@ pub struct Build {
 }
 
 impl DesiredRelease {
+    /// Stands for the database password in the state file, to notice that it was rotated.
+    pub(super) fn password_digest(&self) -> Option<String> {
+        use sha2::{Digest as _, Sha256};
+        self.password.as_ref().map(|password| crate::shell::hex(&Sha256::digest(password.reveal())))
+    }
+
+    pub(super) fn is_start_first(&self, service: &str) -> bool {
+        self.start_first.iter().any(|(name, _)| name == service)
+    }
+
     /// Absolute paths of what a kept release must still have, for drift and resumption.
     pub(super) fn paths(&self) -> Vec<String> {
         self.mounts.iter().map(|file| file.path.clone()).collect()

@@ -24,7 +24,16 @@ fn shown(desired: &Desired, facts: &Facts) -> String {
             Err(refusal) => {
                 let _ = writeln!(out, "refused: {}\n   hint: {}", refusal.message, refusal.hint);
             }
-            Ok(plan) => plan.steps.iter().for_each(|step| out.push_str(&self::step(step))),
+            Ok(plan) => {
+                plan.steps.iter().for_each(|step| out.push_str(&self::step(step)));
+                if let Some(undo) = plan.undo {
+                    let list = &plan.steps[undo.critical.clone()];
+                    let titles: Vec<&str> = list.iter().map(|step| step.title.as_str()).collect();
+                    let _ =
+                        writeln!(out, "-- back to {} when one fails of: {}", undo.release, titles.join(", "));
+                    undo.steps.iter().for_each(|step| out.push_str(&self::step(step)));
+                }
+            }
         }
     }
     out
@@ -138,16 +147,41 @@ fn a_run_that_was_cut_anywhere_is_finished_by_the_next() {
 #[test]
 fn only_named_services_are_started_and_the_release_is_not_taken_for_whole() {
     let mut desired = wish::desired();
-    desired.release.services = vec!["api".into()];
+    desired.release.services = vec!["nginx".into()];
     let facts = hosts::facts("older-release", &desired);
     let steps = plan(Stage::Rollout, &desired, &facts).unwrap().steps;
-    let start = steps.iter().find(|step| step.title == "start services").unwrap();
-    let Action::Run(cmd) = &start.action else { panic!("{start:?}") };
-    assert!(cmd.line().ends_with("--no-deps api"), "{}", cmd.line());
+    let titles: Vec<&str> = steps.iter().map(|step| step.title.as_str()).collect();
+    assert!(!titles.contains(&"replace api") && !titles.contains(&"start what else changed"), "{titles:?}");
+    let replace = steps.iter().find(|step| step.title == "replace named services").unwrap();
+    assert_eq!(replace.details, ["nginx"]);
     let commit = steps.iter().find(|step| step.title == "commit").unwrap();
     let Action::Run(cmd) = &commit.action else { panic!("{commit:?}") };
     let state: crate::facts::State = serde_json::from_slice(cmd.input().bytes()).unwrap();
     assert_ne!(state.digest, desired.release.digest);
+}
+
+#[test]
+fn a_rollback_goes_to_a_release_that_is_kept_and_to_no_other() {
+    let mut desired = wish::desired();
+    let mut text = String::new();
+    for (host, wanted) in [
+        ("current", None),
+        ("current", Some("33cc44dd55ee")),
+        ("current", Some("9f2c41d07b3e")),
+        ("current", Some("000000000000")),
+        ("cut-in-prepare", None),
+        ("cut-in-commit", Some("9f2c41d07b3e")),
+    ] {
+        desired.rollback_to = wanted.map(str::to_owned);
+        let _ = writeln!(text, "# {host} to {}", wanted.unwrap_or("the one before"));
+        match plan(Stage::Rollback, &desired, &hosts::facts(host, &desired)) {
+            Err(refusal) => {
+                let _ = writeln!(text, "refused: {}\n   hint: {}", refusal.message, refusal.hint);
+            }
+            Ok(plan) => plan.steps.iter().for_each(|step| text.push_str(&self::step(step))),
+        }
+    }
+    insta::assert_snapshot!(text);
 }
 
 /// A preview of one host must not depend on what a wish of another client holds.

@@ -4,6 +4,7 @@
 //! - `@include NAME without KEY; KEY VALUE`: the lines of another host but those that begin so
 //! - `@managed [without PATH]`: every managed file, folder and mount, just as wished
 //! - `@state current|older|hostile`: the state file, encoded
+//! - `@kept ID`: a release that was committed once and is whole
 //! - `@migrations N`: the first N migrations as applied
 //! - `@json KEY {..}`: a value that travels in base64
 //! - `@long KEY N`: a value of so many bytes
@@ -120,6 +121,11 @@ fn directive(word: &str, rest: &str, desired: &Desired, out: &mut String) {
         }
         "managed" => managed(desired, second, out),
         "state" => encode("state", &serde_json::to_string(&state(first, desired)).unwrap(), out),
+        "kept" => {
+            let state = State { release: first.into(), ..state("older", desired) };
+            let text = STANDARD.encode(serde_json::to_string(&state).unwrap());
+            out.push_str(&format!("release\t{first} complete {text}\n"));
+        }
         "migrations" => {
             out.push_str("database\tready\n");
             for migration in desired.release.migrations.iter().take(first.parse().unwrap()) {
@@ -162,6 +168,7 @@ pub fn state(which: &str, desired: &Desired) -> State {
         domain: desired.domain.clone(),
         images: wanted.images.clone(),
         env_digest: wanted.env_digest.clone(),
+        password_digest: wanted.password_digest(),
         who: "marie@atelier".into(),
         run: "20261101-090000-0001".into(),
         at: "2026-11-01T09:00:00.000Z".into(),
@@ -174,6 +181,7 @@ pub fn state(which: &str, desired: &Desired) -> State {
             digest: "5e6f".repeat(16),
             version: "v2.4.0".into(),
             env_digest: "e0".repeat(32),
+            password_digest: Some("old".into()),
             ..state
         },
         "hostile" => State {

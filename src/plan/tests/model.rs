@@ -80,7 +80,7 @@ impl Host {
             "enable start at boot, cron and renewal" => details.iter().for_each(|name| self.unit(name)),
             "make a placeholder certificate" => self.value("disk_serial", "00"),
             "start database" => self.lines.push("database\tready".into()),
-            "start services" | "start services that are down" => self.containers(desired),
+            "start services" | "start what else changed" => self.containers(desired),
             "commit" => self.commit(step),
             "obtain and serve the certificate" => {
                 for (key, value) in [
@@ -103,6 +103,11 @@ impl Host {
                 } else if let Some(user) = title.strip_prefix("create deploy user ") {
                     self.value("deploy_user", user);
                     self.value("deploy_key", "yes");
+                } else if let Some(service) = title.strip_prefix("replace ") {
+                    self.lines.retain(|line| {
+                        !line.starts_with("container\t") || !line.contains(&format!(" {service} "))
+                    });
+                    self.container(service);
                 } else if title.starts_with("build ") {
                     self.lines.push(format!("image\t{} sha256:new", details[0]));
                 }
@@ -148,8 +153,12 @@ impl Host {
     fn containers(&mut self, desired: &Desired) {
         self.lines.retain(|line| !line.starts_with("container\t"));
         for (service, _) in &desired.release.health {
-            self.lines.push(format!("container\tnew-{service} {service} running healthy 0 t image"));
+            self.container(service);
         }
+    }
+
+    fn container(&mut self, service: &str) {
+        self.lines.push(format!("container\tnew-{service} {service} running healthy 0 t image h-{service}"));
     }
 
     fn commit(&mut self, step: &Step) {
@@ -157,5 +166,7 @@ impl Host {
         let state: crate::facts::State = serde_json::from_slice(cmd.input().bytes()).unwrap();
         self.value("state", &STANDARD.encode(cmd.input().bytes()));
         self.value("current", &state.release);
+        let (id, text) = (&state.release, STANDARD.encode(cmd.input().bytes()));
+        self.set(&format!("release\t{id} "), &format!("release\t{id} complete {text}"));
     }
 }

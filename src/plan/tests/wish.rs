@@ -105,6 +105,7 @@ fn release(layout: &Layout) -> DesiredRelease {
             ("api".into(), health(Probe::Http(api), 120)),
             ("nginx".into(), health(Probe::Tcp { port: 443 }, 60)),
         ],
+        start_first: vec![("api".into(), Duration::from_secs(120))],
         front: Some(FrontHealth { path: "/api/health".into(), status: 200, json: BTreeMap::new() }),
         database: Some(Database {
             stack: layout.stack.clone(),
@@ -142,6 +143,7 @@ pub fn desired() -> Desired {
         tls: Some(tls(&layout)),
         schedule: schedule(&layout),
         release: release(&layout),
+        rollback_to: None,
         who: "marie@atelier".into(),
         run: "20261120-101500-ab12".into(),
         at: "2026-11-20T10:15:00.000Z".into(),
