@@ -208,7 +208,9 @@ async fn look(session: &dyn Session, target: &Target, desired: &Desired) -> Resu
     let output = session.exec(&cmd, None).await.map_err(|error| lost("look at the host", &error))?;
     Facts::parse(&output.stdout).map_err(|error| {
         let said = crate::secret::clean_bytes(&output.stderr);
-        let lines: Vec<String> = said.lines().rev().take(5).map(str::to_owned).collect();
+        let all: Vec<&str> = said.lines().collect();
+        let lines: Vec<String> =
+            all[all.len().saturating_sub(5)..].iter().map(|line| (*line).into()).collect();
         if said.contains("sudo:") {
             let fault = Fault {
                 step: "look at the host".into(),

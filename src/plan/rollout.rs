@@ -143,6 +143,8 @@ fn back(desired: &Desired, facts: &Facts, critical: std::ops::Range<usize>) -> O
     // Nothing is known of what the fault left behind, so each service is looked at.
     steps.extend(turn(desired, &Facts::default(), &project(desired, &state.release)));
     steps.push(wait(desired));
+    // A commit that was cut may have moved `current` already: what starts at boot is what serves.
+    steps.push(commit(desired, state.clone()));
     Some(Undo { critical, release: state.release.clone(), steps })
 }
 

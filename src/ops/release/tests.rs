@@ -90,6 +90,7 @@ fn state(release: &str) -> State {
         domain: "c.example.org".into(),
         images: Default::default(),
         env_digest: "e".into(),
+        password_digest: None,
         who: "a@b".into(),
         run: "r".into(),
         at: "t".into(),
@@ -111,6 +112,7 @@ fn a_commit_moves_current_and_writes_the_state() {
         assert!(output.status.success(), "{output:?}");
         assert_eq!(fs::read_link(base.at("current")).unwrap(), Path::new(&format!("releases/{id}")));
         assert_eq!(read(&base.at("state.json")), state(id));
+        assert_eq!(read(&base.at(&format!("releases/{id}/.state.json"))), state(id), "for a rollback");
     }
     let mode = fs::metadata(base.at("state.json")).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);

