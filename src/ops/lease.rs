@@ -66,3 +66,6 @@ if grep -qF {needle} "$file" 2>/dev/null; then rm -f "$file"; fi"#,
 pub fn held_by(stdout: &[u8]) -> Option<Lease> {
     serde_json::from_slice(stdout).ok()
 }
+
+#[cfg(test)]
+mod tests;

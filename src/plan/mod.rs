@@ -10,7 +10,7 @@ mod release;
 mod rollout;
 mod system;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod waves;
 
 pub use desired::{Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};

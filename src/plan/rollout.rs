@@ -163,6 +163,8 @@ fn back(desired: &Desired, facts: &Facts, critical: std::ops::Range<usize>) -> O
     // Nothing is known of what the fault left behind, so each service is looked at.
     steps.extend(turn(desired, &Facts::default(), &project(desired, &state.release)));
     steps.push(wait(desired));
+    // A commit that was cut may have moved `current` already: what starts at boot is what serves.
+    steps.push(commit(desired, state.clone()));
     Some(Undo { critical, release: state.release.clone(), steps })
 }
 
@@ -210,12 +212,15 @@ fn migrations(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) -> Result
         steps.push(Step::run("dump the database first", Change::Create, database.dump_before(&desired.run)));
     }
     for migration in pending {
+        // Planned again once the database answers, so this shows in a preview only.
+        let unsure = facts.migrations.is_none() && facts.state.is_some();
         steps.push(
             Step::run(
                 format!("migrate {}", migration.name),
                 Change::Modify,
                 database.migrate(migration, &desired.who),
             )
+            .details(unsure.then(|| "unless it is applied: the database does not answer now".to_owned()))
             .hint("the migration was undone as a whole; the release before still serves"),
         );
     }
@@ -254,7 +259,9 @@ fn gate(desired: &Desired) -> Gate {
 
 fn certificate(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
     let Some(tls) = &desired.tls else { return };
+    // Renewal is the host's own affair until it has failed for so long that nothing is left.
     let issued = facts.value("live_serial").is_some()
+        && !facts.expired("live")
         && facts.value("live_server") == Some(tls.server.as_str())
         && facts.value("live_names").is_some_and(|names| {
             names.split(',').any(|name| name.trim() == format!("DNS:{}", desired.domain))
