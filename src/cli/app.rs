@@ -93,7 +93,9 @@ impl App {
                     self.tell(&format!("  hint: {}\n", ui::flat(hint)));
                 }
             }
-            (Outcome::Skipped { reason }, None) => self.tell(&format!("{client}: {}\n", ui::flat(reason))),
+            (Outcome::Skipped { reason, .. }, None) => {
+                self.tell(&format!("{client}: {}\n", ui::flat(reason)))
+            }
             (other, None) => self.tell(&format!("{client}: {}\n", other.word())),
         }
     }

@@ -17,6 +17,9 @@ mod init;
 mod list;
 mod lock;
 mod logs;
+mod migrate;
+mod migrations;
+mod policy;
 mod preview;
 mod provision;
 mod remove;
@@ -76,6 +79,7 @@ enum Command {
     Provision(provision::Args),
     Update(update::Args),
     Rollback(rollback::Args),
+    Migrate(migrate::Args),
     Status(status::Args),
     Logs(logs::Args),
     Ssh(ssh::Args),
@@ -138,6 +142,7 @@ fn dispatch(app: &App, command: &Command) -> anyhow::Result<ExitKind> {
         Command::Provision(args) => provision::run(app, args),
         Command::Update(args) => update::run(app, args),
         Command::Rollback(args) => rollback::run(app, args),
+        Command::Migrate(args) => migrate::run(app, args),
         Command::Status(args) => status::run(app, args),
         Command::Logs(args) => logs::run(app, args),
         Command::Ssh(args) => ssh::run(app, args),

@@ -10,6 +10,7 @@ mod host;
 pub mod journal;
 mod step;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -105,6 +106,7 @@ impl Engine {
     /// outcome here and does not hold up the others.
     pub async fn survey(&self, jobs: Vec<Job>) -> Survey {
         let order: Vec<String> = jobs.iter().map(|job| job.target.name.clone()).collect();
+        let jobs = jobs.into_iter().map(|job| (job.target.name.clone(), job)).collect();
         let found = self
             .each(jobs, |engine, job| async move {
                 let name = job.target.name.clone();
@@ -119,7 +121,7 @@ impl Engine {
             })
             .await;
         let total = order.len();
-        let mut hosts: Vec<Surveyed> = found.into_iter().flatten().collect();
+        let mut hosts: Vec<Surveyed> = found.into_iter().filter_map(Result::ok).flatten().collect();
         hosts.sort_by_key(|host| order.iter().position(|name| *name == host.job.target.name));
         Survey { ended: total - hosts.len(), hosts }
     }
@@ -127,15 +129,16 @@ impl Engine {
     /// Executes the plans of surveyed hosts. With `recheck`, time passed since the survey (an
     /// operator read the plan): a host that changed meanwhile is refused.
     pub async fn execute(&self, hosts: Vec<Surveyed>, recheck: bool) {
+        let hosts = hosts.into_iter().map(|host| (host.job.target.name.clone(), host)).collect();
         self.each(hosts, |engine, host| async move {
-            let (name, started) = (host.job.target.name.clone(), host.started);
+            // What a wave waited for the ones before it is not its own time.
+            let (name, started) = (host.job.target.name.clone(), Instant::now());
             let session = Arc::clone(&host.session);
             let outcome = match engine.limited(host::execute(&engine, host, recheck)).await {
                 Ok(outcome) | Err(outcome) => outcome,
             };
             session.close().await;
             engine.finish(&name, outcome, started);
-            Some(())
         })
         .await;
     }
@@ -144,14 +147,17 @@ impl Engine {
     /// planned, no lease is taken: for commands that only look.
     pub async fn ask(&self, questions: Vec<(Target, Cmd)>) -> Vec<Answer> {
         let order: Vec<String> = questions.iter().map(|(target, _)| target.name.clone()).collect();
+        let questions = questions.into_iter().map(|asked| (asked.0.name.clone(), asked)).collect();
         let found = self
             .each(questions, |engine, (target, cmd)| async move {
                 let started = Instant::now();
                 let result = engine.limited(host::ask(&engine, &target, cmd, None, started)).await;
-                Some(engine.answered(target, result, started))
+                engine.answered(target, result, started)
             })
             .await;
-        let mut answers: Vec<Answer> = found.into_iter().flatten().collect();
+        // Whoever asked gets one answer a question, whatever happened.
+        let none = |Died { client, seconds }| Answer { client, result: Err(died()), seconds };
+        let mut answers: Vec<Answer> = found.into_iter().map(|answer| answer.unwrap_or_else(none)).collect();
         answers.sort_by_key(|answer| order.iter().position(|name| *name == answer.client));
         answers
     }
@@ -201,28 +207,56 @@ impl Engine {
         })
     }
 
-    /// One task an item, at most `parallel` at once.
-    async fn each<I, T, F, Fut>(&self, items: Vec<I>, work: F) -> Vec<Option<T>>
+    /// One task an item, at most `parallel` at once. A task that dies is its host's affair alone:
+    /// that host gets an outcome here, since nobody else can give it one, and its name comes back.
+    async fn each<I, T, F, Fut>(&self, items: Vec<(String, I)>, work: F) -> Vec<Result<T, Died>>
     where
         I: Send + 'static,
         T: Send + 'static,
         F: Fn(Engine, I) -> Fut,
-        Fut: Future<Output = Option<T>> + Send + 'static,
+        Fut: Future<Output = T> + Send + 'static,
     {
         let gate = Arc::new(Semaphore::new(self.limits.parallel.max(1)));
-        let mut tasks = JoinSet::new();
-        for item in items {
+        let (mut tasks, mut names, started) = (JoinSet::new(), HashMap::new(), Instant::now());
+        for (name, item) in items {
             let (gate, future) = (Arc::clone(&gate), work(self.clone(), item));
-            tasks.spawn(async move {
+            let task = tasks.spawn(async move {
                 let _permit = gate.acquire_owned().await;
                 future.await
             });
+            names.insert(task.id(), name);
         }
         let mut results = Vec::new();
-        while let Some(result) = tasks.join_next().await {
-            // A panic in one host's task is that host's: its report stays "not reached".
-            results.push(result.unwrap_or(None));
+        while let Some(result) = tasks.join_next_with_id().await {
+            results.push(match result {
+                Ok((_, value)) => Ok(value),
+                Err(error) => {
+                    let client = names.remove(&error.id()).unwrap_or_default();
+                    self.finish(&client, died(), started);
+                    Err(Died { client, seconds: started.elapsed().as_secs_f64() })
+                }
+            });
         }
         results
     }
 }
+
+/// A host whose task ended in a fault of ours.
+struct Died {
+    client: String,
+    seconds: f64,
+}
+
+fn died() -> Outcome {
+    Outcome::Unknown {
+        fault: Fault {
+            step: "fleet".into(),
+            message: "the work on this host ended by a fault of fleet itself".into(),
+            lines: Vec::new(),
+            hint: Some("run the same command again: it finds out what is and goes on; and report it".into()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -146,7 +146,7 @@ pub struct Asks {
 
 const LOOK: &str = r#"export LC_ALL=C
 ids=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$STACK")
-[ -z "$ids" ] || docker inspect --format 'container	{{.Id}} {{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.RestartCount}} {{.State.StartedAt}} {{.Config.Image}} {{index .Config.Labels "com.docker.compose.config-hash"}}' $ids
+[ -z "$ids" ] || docker inspect --format 'container	{{.ID}} {{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.RestartCount}} {{.State.StartedAt}} {{.Config.Image}} {{index .Config.Labels "com.docker.compose.config-hash"}}' $ids
 newest() {
     docker ps -q --filter "label=com.docker.compose.project=$STACK" --filter "label=com.docker.compose.service=$1" | head -n 1
 }

@@ -170,7 +170,7 @@ fn an_interrupt_ends_it_at_once_and_says_what_is_left() {
     let mark = town.fleet.path("pid");
     let script = format!("echo $$ > '{}'; exec sleep 300", mark.display());
     let started = Instant::now();
-    let mut child = town
+    let child = town
         .fleet
         .command(["exec", "ville-lyon", "--", "sh", "-c", &script])
         .stdout(Stdio::piped())
