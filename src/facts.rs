@@ -152,6 +152,9 @@ pub struct Lease {
     pub holder: String,
     pub run: String,
     pub verb: String,
+    /// When it was first taken; a renewal keeps it.
+    #[serde(default)]
+    pub since: Option<u64>,
     pub expires: u64,
 }
 
