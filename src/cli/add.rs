@@ -132,7 +132,8 @@ impl NewClientArgs {
                 ("--domain", self.domain.is_none()),
                 ("--ip or --host", address.is_none()),
             ];
-            let missing: Vec<_> = missing.iter().filter(|(_, missing)| *missing).map(|(what, _)| *what).collect();
+            let missing: Vec<_> =
+                missing.iter().filter(|(_, missing)| *missing).map(|(what, _)| *what).collect();
             return Err(usage(format!("a new client needs {}", missing.join(" and ")))
                 .hint("such as: fleet add ville-lyon --domain ville-lyon.example.fr --ip 51.210.42.100"));
         };
@@ -154,7 +155,9 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let mut new = args.new.clone();
     match (&args.positional, &new.name) {
         (Some(one), Some(other)) if one != other => {
-            return Err(usage(format!("two names were given, {one} and {other}")).hint("one client at a time"));
+            return Err(
+                usage(format!("two names were given, {one} and {other}")).hint("one client at a time")
+            );
         }
         (Some(one), _) => new.name = Some(one.clone()),
         (None, _) => {}
@@ -224,7 +227,8 @@ fn with_client(text: &str, file: &str, new: &NewClient) -> anyhow::Result<(Strin
     // Whatever an edit does, it must add this client and touch no other.
     let others = after.clients.iter().filter(|client| client.name != new.name);
     let client = after.client(&new.name).cloned().filter(|_| others.eq(before.clients.iter()));
-    let client = client.context("the edited registry does not read back as it should; nothing was written")?;
+    let client =
+        client.context("the edited registry does not read back as it should; nothing was written")?;
     Ok((changed, client))
 }
 
@@ -280,7 +284,8 @@ mod tests {
 
     #[test]
     fn the_lines_shown_are_the_lines_added() {
-        let (text, client) = with_client(ONE, "clients.toml", &new("b", "b.example.fr", "192.0.2.2")).unwrap();
+        let (text, client) =
+            with_client(ONE, "clients.toml", &new("b", "b.example.fr", "192.0.2.2")).unwrap();
         insta::assert_snapshot!(added(ONE, &text), @"");
         assert_eq!(client.name, "b");
     }

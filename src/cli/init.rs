@@ -57,8 +57,10 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let line = ssh_key(&key, &registry.fleet.name, &mut parts)?;
     let own = identity(app, &dir, &registry, &mut parts)?;
     if app.global.json {
-        let parts: Vec<_> =
-            parts.iter().map(|part| json!({ "path": part.path, "what": part.what, "made": part.made })).collect();
+        let parts: Vec<_> = parts
+            .iter()
+            .map(|part| json!({ "path": part.path, "what": part.what, "made": part.made }))
+            .collect();
         app.out(
             &json!({ "schema": "fleet.init/1", "fleet": registry.fleet.name, "parts": parts,
                 "ssh_key": line, "recipient": own })
@@ -107,7 +109,8 @@ fn folder_name(dir: &Path) -> anyhow::Result<Name> {
     let full = Path::new(".").join(dir);
     let full = full.canonicalize().with_context(|| format!("{} cannot be read", dir.display()))?;
     let folder = full.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let words: Vec<_> = folder.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<_> =
+        folder.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let plain = words.join("-");
     let short = plain.get(..plain.len().min(63)).unwrap_or_default().trim_end_matches('-');
     Name::parse(short).map_err(|_| {
@@ -155,7 +158,11 @@ fn ssh_key(path: &Path, fleet: &str, parts: &mut Vec<Part>) -> anyhow::Result<St
         keys::generate(path, fleet, &mut rand::rng())?;
     }
     let shown = keys::show(path)?;
-    parts.push(Part { path: path.to_owned(), what: format!("the fleet's SSH key, {}", shown.fingerprint), made });
+    parts.push(Part {
+        path: path.to_owned(),
+        what: format!("the fleet's SSH key, {}", shown.fingerprint),
+        made,
+    });
     Ok(shown.line)
 }
 

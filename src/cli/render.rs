@@ -76,7 +76,11 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         None => print(app, &files, args.file.is_some())?,
     }
     if !made.pretended.is_empty() {
-        app.tell(&format!("not made yet, `fleet provision {}` does: {}\n", client.name, made.pretended.join(", ")));
+        app.tell(&format!(
+            "not made yet, `fleet provision {}` does: {}\n",
+            client.name,
+            made.pretended.join(", ")
+        ));
     }
     Ok(ExitKind::Ok)
 }

@@ -15,7 +15,7 @@ use super::global::Limits;
 use crate::engine::journal::{self, Journal};
 use crate::engine::{Cancel, Connector, Emitter, Engine, Level};
 use crate::event::{Event, EventKind, ExitKind, Fault, Report};
-use crate::ssh::{HostKeyPolicy, Session, Target, connect};
+use crate::ssh::{Dialer, HostKeyPolicy, Session, Target};
 use crate::ui::{self, Renderer};
 
 /// Hosts worked on at once when nobody says.
@@ -32,21 +32,19 @@ pub struct Run {
     started: Instant,
 }
 
-/// Native SSH with the fleet's key and host keys.
-struct Native;
+/// SSH with the fleet's key and host keys, by the transport that each client has.
+#[derive(Default)]
+struct Ssh(Dialer);
 
 #[async_trait]
-impl Connector for Native {
+impl Connector for Ssh {
     async fn connect(&self, target: &Target) -> Result<Arc<dyn Session>, Fault> {
-        match connect(target, HostKeyPolicy::AcceptNew).await {
-            Ok(session) => Ok(Arc::new(session)),
-            Err(error) => Err(Fault {
-                step: "connect".into(),
-                message: error.what(),
-                lines: Vec::new(),
-                hint: Some(error.remedy()),
-            }),
-        }
+        self.0.connect(target, HostKeyPolicy::AcceptNew).await.map_err(|error| Fault {
+            step: "connect".into(),
+            message: error.what(),
+            lines: Vec::new(),
+            hint: Some(error.remedy()),
+        })
     }
 }
 
@@ -111,7 +109,7 @@ impl Run {
         let emitter = Emitter::new(&info.run, sender, || stamp(jiff::Timestamp::now()));
         let parallel = limits.parallel.map(|n| n as usize).or(fleet.registry.fleet.parallel);
         let engine = Engine {
-            connector: Arc::new(Native),
+            connector: Arc::new(Ssh::default()),
             emitter,
             cancel: Cancel::default(),
             limits: crate::engine::Limits { parallel: parallel.unwrap_or(PARALLEL), host: limits.timeout },

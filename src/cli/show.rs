@@ -74,8 +74,11 @@ struct Sheet<'a> {
 impl Sheet<'_> {
     fn table(&self, beside: &Beside) -> Table {
         let client = self.client;
-        let mut table =
-            Table::new([Column::new(&client.name), Column::new("value").at_least(20), Column::new("from").droppable(1)]);
+        let mut table = Table::new([
+            Column::new(&client.name),
+            Column::new("value").at_least(20),
+            Column::new("from").droppable(1),
+        ]);
         let mut row = |what: &str, value: Option<String>, from: &str| {
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 table.row([Cell::from(what), Cell::new(Role::Strong, &value), Cell::new(Role::Faint, from)]);
@@ -83,7 +86,11 @@ impl Sheet<'_> {
         };
         let list = |words: Vec<&str>| words.join(" ");
         row("domain", Some(client.domain.to_string()), self.from("domain"));
-        row("aliases", Some(list(client.aliases.iter().map(|alias| alias.as_str()).collect())), self.from("aliases"));
+        row(
+            "aliases",
+            Some(list(client.aliases.iter().map(|alias| alias.as_str()).collect())),
+            self.from("aliases"),
+        );
         let address = if self.from("ip") == "default" { "host" } else { "ip" };
         row("address", Some(client.address.to_string()), self.from(address));
         row("port", Some(client.port.to_string()), self.from("port"));
@@ -99,10 +106,22 @@ impl Sheet<'_> {
         let dsn = client.sentry.dsn.as_ref();
         let dsn = dsn.map(|dsn| if self.reveal { dsn.reveal().to_owned() } else { dsn.masked() });
         row("sentry.dsn", dsn, self.from("sentry.dsn"));
-        row("sentry.environment", Some(client.sentry.environment.to_string()), self.from("sentry.environment"));
-        row("sentry.traces_rate", Some(client.sentry.traces_rate.to_string()), self.from("sentry.traces_rate"));
+        row(
+            "sentry.environment",
+            Some(client.sentry.environment.to_string()),
+            self.from("sentry.environment"),
+        );
+        row(
+            "sentry.traces_rate",
+            Some(client.sentry.traces_rate.to_string()),
+            self.from("sentry.traces_rate"),
+        );
         row("sentry.org", client.sentry.org.as_ref().map(ToString::to_string), self.from("sentry.org"));
-        row("sentry.project", client.sentry.project.as_ref().map(ToString::to_string), self.from("sentry.project"));
+        row(
+            "sentry.project",
+            client.sentry.project.as_ref().map(ToString::to_string),
+            self.from("sentry.project"),
+        );
         row("backup.schedule", Some(client.backup.schedule.to_string()), self.from("backup.schedule"));
         row("backup.keep", Some(kept(client)), self.from("backup.keep"));
         for (name, value) in &client.env {
@@ -110,7 +129,11 @@ impl Sheet<'_> {
         }
         row("swap", Some(client.swap.to_string()), self.from("swap"));
         row("transport", Some(client.transport.word().to_owned()), self.transport());
-        row("update_window", client.update_window.as_ref().map(ToString::to_string), self.from("update_window"));
+        row(
+            "update_window",
+            client.update_window.as_ref().map(ToString::to_string),
+            self.from("update_window"),
+        );
         row("disabled", client.disabled.then(|| "yes".to_owned()), self.from("disabled"));
         let secrets = match &beside.secrets {
             Some(names) => list(names.iter().map(String::as_str).collect()),

@@ -1,8 +1,8 @@
 //! Bad input of every kind, with the exact words that answer it and the exit code: 2 for a command
 //! line that is wrong in itself, 3 for one that is refused before anything was touched.
 
-mod flags;
 mod files;
+mod flags;
 
 use super::support::Fleet;
 
@@ -114,7 +114,9 @@ fn keys_and_sealed_files() {
 
 #[test]
 fn no_error_is_a_stack_trace() {
-    for cases in [flags::FLAGS, flags::NEW_CLIENTS, flags::SECRETS, files::REGISTRIES, files::STACKS, files::KEYS] {
+    for cases in
+        [flags::FLAGS, flags::NEW_CLIENTS, flags::SECRETS, files::REGISTRIES, files::STACKS, files::KEYS]
+    {
         let said = answers(cases);
         for word in ["panicked", "RUST_BACKTRACE", "src/", "stack backtrace", "Os {", "Some("] {
             assert!(!said.contains(word), "{word} in:\n{said}");
@@ -124,6 +126,7 @@ fn no_error_is_a_stack_trace() {
 
 #[test]
 fn the_table_is_long() {
-    let tables = [flags::FLAGS, flags::NEW_CLIENTS, flags::SECRETS, files::REGISTRIES, files::STACKS, files::KEYS];
+    let tables =
+        [flags::FLAGS, flags::NEW_CLIENTS, flags::SECRETS, files::REGISTRIES, files::STACKS, files::KEYS];
     assert!(tables.iter().map(|table| table.len()).sum::<usize>() >= 90);
 }

@@ -32,7 +32,8 @@ fn init_again_changes_nothing() {
     fleet.run(["init"]).ok();
     fleet.write("clients.toml", format!("{}\n# mine\n", fleet.read("clients.toml")));
     fleet.write(".gitignore", format!("{}/mine\n", fleet.read(".gitignore")));
-    let files = ["clients.toml", ".gitignore", "keys/fleet_ed25519", ".fleet/identity.txt", "secrets/recipients.txt"];
+    let files =
+        ["clients.toml", ".gitignore", "keys/fleet_ed25519", ".fleet/identity.txt", "secrets/recipients.txt"];
     let before: Vec<String> = files.iter().map(|file| fleet.read(file)).collect();
     let again = fleet.run(["init", "--name", "other"]).ok();
     assert!(again.out.lines().all(|line| line.starts_with("there ")), "{}", again.out);
@@ -48,7 +49,8 @@ fn init_mends_what_is_missing_and_keeps_the_rest() {
     fleet.write(".gitignore", "*.log");
     let parts = fleet.run(["init", "--json"]).ok().json().remove(0);
     assert_eq!(parts["fleet"], "tests");
-    let made: Vec<bool> = parts["parts"].as_array().unwrap().iter().map(|part| part["made"] == true).collect();
+    let made: Vec<bool> =
+        parts["parts"].as_array().unwrap().iter().map(|part| part["made"] == true).collect();
     assert_eq!(made, [false, true, true, true, true]);
     assert_eq!(fleet.read("clients.toml"), REGISTRY);
     assert!(fleet.read(".gitignore").starts_with("*.log\n# Private keys"));
@@ -133,7 +135,8 @@ fn the_same_client_added_at_once_is_added_once() {
             fleet.command(["add", "same", "--domain", &domain, "--ip", &ip]).spawn().unwrap()
         })
         .collect();
-    let codes: Vec<i32> = children.into_iter().map(|mut child| child.wait().unwrap().code().unwrap()).collect();
+    let codes: Vec<i32> =
+        children.into_iter().map(|mut child| child.wait().unwrap().code().unwrap()).collect();
     assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
     assert_eq!(codes.iter().filter(|code| **code == 3).count(), 7, "{codes:?}");
     assert_eq!(fleet.run(["list", "--json"]).ok().json().len(), 3);
@@ -156,6 +159,9 @@ fn the_fleets_key_is_shown_and_never_overwritten() {
 
 fn fingerprints(text: &str) -> String {
     text.lines()
-        .map(|line| line.split("SHA256:").next().unwrap_or_default().to_owned() + if line.contains("SHA256:") { "SHA256:...\n" } else { "\n" })
+        .map(|line| {
+            line.split("SHA256:").next().unwrap_or_default().to_owned()
+                + if line.contains("SHA256:") { "SHA256:...\n" } else { "\n" }
+        })
         .collect()
 }

@@ -81,11 +81,20 @@ fn errors_never_quote_a_secret() {
             fleet.write("stacks/tiny/env.tera", "{{ env.SMTP_PASSWORD | dotenv }} {{ env.NOPE }}");
         }),
         ("render brest", |fleet| fleet.write("stacks/tiny/env.tera", "{{ env.SMTP_PASSWORD | nope }}")),
-        ("list", |fleet| fleet.edit("sentry = {", &format!("env = {{ SMTP_PASSWORD = \"{SMTP}\", X = 1979-05-27 }}\nsentry = {{"))),
-        ("render brest", |fleet| fleet.edit("sentry = {", &format!("env = {{ SMTP_PASSWORD = \"{SMTP}\" }}\nsentry = {{"))),
+        ("list", |fleet| {
+            fleet.edit(
+                "sentry = {",
+                &format!("env = {{ SMTP_PASSWORD = \"{SMTP}\", X = 1979-05-27 }}\nsentry = {{"),
+            )
+        }),
+        ("render brest", |fleet| {
+            fleet.edit("sentry = {", &format!("env = {{ SMTP_PASSWORD = \"{SMTP}\" }}\nsentry = {{"))
+        }),
         ("list", |fleet| fleet.edit("@o1.ingest.sentry.io/42", "@o1.ingest.sentry.io/x")),
         ("list", |fleet| fleet.edit("@o1.ingest.sentry.io/42\" }", "@o1.ingest.sentry.io/42 }")),
-        ("list", |fleet| fleet.edit("[clients.brest]", &format!("recipients = [\"{SMTP}\"\n[clients.brest]"))),
+        ("list", |fleet| {
+            fleet.edit("[clients.brest]", &format!("recipients = [\"{SMTP}\"\n[clients.brest]"))
+        }),
     ];
     for (line, spoil) in spoils {
         let fleet = planted();
@@ -102,7 +111,9 @@ fn errors_never_quote_a_secret() {
 #[test]
 fn on_disk_a_secret_is_only_in_its_sealed_file() {
     let fleet = planted();
-    for line in ["render brest", "secrets rotate brest JWT_KEY --yes", "secrets rekey", "remove ville-lyon --yes"] {
+    for line in
+        ["render brest", "secrets rotate brest JWT_KEY --yes", "secrets rekey", "remove ville-lyon --yes"]
+    {
         fleet.say(line).ok();
     }
     for secret in [DB, JWT, SMTP] {
@@ -116,7 +127,10 @@ fn on_disk_a_secret_is_only_in_its_sealed_file() {
 #[test]
 fn a_value_given_as_an_argument_is_not_repeated() {
     let fleet = planted();
-    for line in [format!("secrets set brest SMTP_PASSWORD={SMTP}"), format!("secrets set brest SMTP_PASSWORD= {SMTP}")] {
+    for line in [
+        format!("secrets set brest SMTP_PASSWORD={SMTP}"),
+        format!("secrets set brest SMTP_PASSWORD= {SMTP}"),
+    ] {
         let done = fleet.say(&line);
         assert_eq!(done.code, 2);
         assert!(!done.err.contains(SMTP) || line.contains("= "), "{}", done.err);

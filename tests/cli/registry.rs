@@ -87,7 +87,9 @@ fn ten_thousand_clients_are_listed_without_a_stack() {
     let mut text = "[fleet]\nname = \"big\"\nstack = \"none-such\"\n".to_owned();
     for number in 0..10_000 {
         let (high, low) = (number / 200, number % 200 + 1);
-        text.push_str(&format!("[clients.c{number}]\ndomain = \"c{number}.example.fr\"\nip = \"203.0.{high}.{low}\"\n"));
+        text.push_str(&format!(
+            "[clients.c{number}]\ndomain = \"c{number}.example.fr\"\nip = \"203.0.{high}.{low}\"\n"
+        ));
     }
     fleet.write("clients.toml", text);
     assert_eq!(fleet.say("list --json").ok().json().len(), 10_000);

@@ -29,11 +29,15 @@ fn a_secret_is_set_listed_shown_and_unset() {
     insta::assert_snapshot!(steady(&fleet.say("secrets list brest").ok().all()), @"");
     insta::assert_snapshot!(fleet.say("secrets show brest").ok().all(), @"");
     assert_eq!(fleet.say("secrets show brest SMTP_PASSWORD --reveal").ok().out, "aB3-xY9-kL2\n");
-    assert_eq!(fleet.say("secrets show brest SMTP_PASSWORD --reveal --json").ok().json()[0]["value"], "aB3-xY9-kL2");
+    assert_eq!(
+        fleet.say("secrets show brest SMTP_PASSWORD --reveal --json").ok().json()[0]["value"],
+        "aB3-xY9-kL2"
+    );
     let again = fleet.with_input(["secrets", "set", "brest", "SMTP_PASSWORD"], b"aB3-xY9-kL2").ok();
     assert_eq!(again.err, "SMTP_PASSWORD has this value already\n");
     fleet.write("new.txt", "cD4-zZ8-mN3\n");
-    let record = fleet.say("secrets set brest SMTP_PASSWORD --from-file new.txt --json").ok().json().remove(0);
+    let record =
+        fleet.say("secrets set brest SMTP_PASSWORD --from-file new.txt --json").ok().json().remove(0);
     assert_eq!((&record["generation"], &record["value"]), (&2.into(), &serde_json::Value::Null));
     assert!(fleet.say("show brest").ok().out.contains("SMTP_PASSWORD"), "names are no secret");
     fleet.say("secrets unset brest SMTP_PASSWORD --yes").ok();
@@ -72,7 +76,8 @@ fn awkward_values_survive_the_way_through_a_dotenv_file() {
     let fleet = recovered();
     let stack = fleet.read("stacks/tiny/stack.toml").replace("[A-Za-z0-9-]{8,64}", ".*");
     fleet.write("stacks/tiny/stack.toml", stack);
-    for value in ["a'b\"c$d${E}#f g", r"back\slash\\ and \' end\", "é漢😀 =x", "  blanks  ", "$(reboot)`x`"] {
+    for value in ["a'b\"c$d${E}#f g", r"back\slash\\ and \' end\", "é漢😀 =x", "  blanks  ", "$(reboot)`x`"]
+    {
         fleet.with_input(["secrets", "set", "brest", "SMTP_PASSWORD"], value.as_bytes()).ok();
         let rendered = fleet.say("render brest .env --reveal").ok().out;
         fs::remove_file(fleet.path("secrets/brest.age")).unwrap();
@@ -103,7 +108,11 @@ fn people_come_and_go() {
     fleet.run(["secrets", "recipients", "remove", "Bob, desk"]).ok();
     let rekeyed = fleet.say("secrets rekey --json").ok();
     assert_eq!(rekeyed.json()[0]["lost"][0]["comment"], "Bob, desk");
-    assert!(rekeyed.err.contains("fleet secrets rotate brest DB_PASSWORD JWT_KEY SMTP_PASSWORD"), "{}", rekeyed.err);
+    assert!(
+        rekeyed.err.contains("fleet secrets rotate brest DB_PASSWORD JWT_KEY SMTP_PASSWORD"),
+        "{}",
+        rekeyed.err
+    );
     assert_eq!(as_bob().code, 3);
 }
 

@@ -10,7 +10,9 @@ fn big() -> Fleet {
     let mut text = "[fleet]\nname = \"big\"\nstack = \"geoclic\"\n".to_owned();
     for number in 0..3000 {
         let (high, low) = (number / 200, number % 200 + 1);
-        text.push_str(&format!("[clients.c{number}]\ndomain = \"c{number}.example.fr\"\nip = \"203.0.{high}.{low}\"\n"));
+        text.push_str(&format!(
+            "[clients.c{number}]\ndomain = \"c{number}.example.fr\"\nip = \"203.0.{high}.{low}\"\n"
+        ));
     }
     fleet.write("clients.toml", text);
     fleet
@@ -20,8 +22,12 @@ fn big() -> Fleet {
 fn a_reader_that_goes_away_is_a_quiet_end() {
     let fleet = big();
     for words in [&["list"][..], &["list", "--json"], &["show", "--all"], &["completions", "zsh"], &["man"]] {
-        let mut child =
-            fleet.command(words.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = fleet
+            .command(words.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut reader = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
@@ -82,7 +88,10 @@ fn errors_are_json_too_where_it_is_asked_for() {
     }
     fleet.edit("192.0.2.2", "brest");
     let record = fleet.say("list --json").json().remove(0);
-    assert_eq!((&record["diagnostics"][0]["line"], &record["diagnostics"][0]["column"]), (&18.into(), &6.into()));
+    assert_eq!(
+        (&record["diagnostics"][0]["line"], &record["diagnostics"][0]["column"]),
+        (&18.into(), &6.into())
+    );
 }
 
 #[test]
@@ -91,7 +100,8 @@ fn a_registry_that_is_held_is_waited_for_and_then_told() {
     std::fs::create_dir_all(fleet.path(".fleet/locks")).unwrap();
     let lock = std::fs::File::create(fleet.path(".fleet/locks/registry.lock")).unwrap();
     lock.lock().unwrap();
-    let mut child = fleet.command(["add", "x", "--domain", "x.example.fr", "--ip", "192.0.2.9"]).spawn().unwrap();
+    let mut child =
+        fleet.command(["add", "x", "--domain", "x.example.fr", "--ip", "192.0.2.9"]).spawn().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(child.try_wait().unwrap().is_none(), "it waits");
     lock.unlock().unwrap();

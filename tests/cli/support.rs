@@ -196,7 +196,8 @@ impl Fleet {
         let text = |bytes: &[u8]| {
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             let home = self.home.path().canonicalize().unwrap();
-            text.replace(&home.display().to_string(), "HOME").replace(&self.home.path().display().to_string(), "HOME")
+            text.replace(&home.display().to_string(), "HOME")
+                .replace(&self.home.path().display().to_string(), "HOME")
         };
         Done { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
     }

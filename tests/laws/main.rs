@@ -58,11 +58,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] =
     &[("plan", "crate::ssh::Rsync", "a plain value that says what to push; the session performs it")];
 
 /// Files that are longer than the limit and wait to be split. Only ever shorter.
-const TO_SPLIT: &[&str] = &[
-    "src/cli/assemble.rs",
-    "src/stack/template/check.rs",
-    "src/stack/template/syntax.rs",
-];
+const TO_SPLIT: &[&str] =
+    &["src/cli/assemble.rs", "src/stack/template/check.rs", "src/stack/template/syntax.rs"];
 
 const MOST_LINES: usize = 400;
 
@@ -114,7 +111,9 @@ fn read(path: &Path) -> File {
 fn sources() -> Vec<File> {
     let is_test = |path: &PathBuf| {
         let stem = path.file_stem().unwrap().to_str().unwrap();
-        stem == "tests" || stem.ends_with("_tests") || path.components().any(|part| part.as_os_str() == "tests")
+        stem == "tests"
+            || stem.ends_with("_tests")
+            || path.components().any(|part| part.as_os_str() == "tests")
     };
     rust_files("src").iter().filter(|path| !is_test(path)).map(|path| read(path)).collect()
 }
@@ -153,7 +152,8 @@ fn pure_rooms_have_no_effects() {
             let other = path.strip_prefix("crate::").and_then(|rest| rest.split("::").next());
             let allowed = EXCEPTIONS.iter().any(|(who, what, _)| *who == room && starts(path, what));
             let known = root().join("src");
-            let is_room = |name: &str| known.join(name).is_dir() || known.join(format!("{name}.rs")).is_file();
+            let is_room =
+                |name: &str| known.join(name).is_dir() || known.join(format!("{name}.rs")).is_file();
             if other.is_some_and(|other| is_room(other) && !PURE.contains(&other)) && !allowed {
                 let _ = writeln!(broken, "{} names {path}, which is not pure", file.path);
             }
@@ -179,16 +179,29 @@ fn rooms_that_never_know_each_other() {
     let files = sources();
     let graph = graph(&files);
     // What is known to be there is seen: else the laws would hold for want of sight.
-    for (one, other) in [("cli", "engine"), ("cli", "ui"), ("engine", "event"), ("plan", "stack"), ("stack", "registry")] {
+    for (one, other) in
+        [("cli", "engine"), ("cli", "ui"), ("engine", "event"), ("plan", "stack"), ("stack", "registry")]
+    {
         assert!(graph[one].contains_key(other), "{one} knows {other}, and this test does not see it");
     }
-    let apart = [("engine", "ui"), ("ui", "engine"), ("ui", "cli"), ("engine", "cli"), ("ssh", "engine"), ("vault", "ssh")];
+    let apart = [
+        ("engine", "ui"),
+        ("ui", "engine"),
+        ("ui", "cli"),
+        ("engine", "cli"),
+        ("ssh", "engine"),
+        ("vault", "ssh"),
+    ];
     for (one, other) in apart {
         let place = graph.get(one).and_then(|known| known.get(other));
         assert_eq!(place, None, "{one} must not know {other}");
     }
     for (room, known) in &graph {
-        assert!(*room == "cli" || !known.contains_key("cli"), "{room} must not know cli: {:?}", known.get("cli"));
+        assert!(
+            *room == "cli" || !known.contains_key("cli"),
+            "{room} must not know cli: {:?}",
+            known.get("cli")
+        );
     }
 }
 
@@ -227,7 +240,9 @@ fn only_ui_writes_to_a_stream() {
         // rsync talks to this program through its streams when it serves as rsync's remote shell.
         let may = matches!(file.room(), Some("ui" | "ssh"));
         let streams = ["std::io::stdout", "std::io::stderr", "io::stdout", "io::stderr"];
-        for path in file.code.paths.iter().filter(|path| !may && streams.iter().any(|stream| starts(path, stream))) {
+        for path in
+            file.code.paths.iter().filter(|path| !may && streams.iter().any(|stream| starts(path, stream)))
+        {
             // Asking what a stream is, is no writing.
             if !file.text.contains(&format!("{path}().is_terminal()")) {
                 let _ = writeln!(broken, "{} names {path}", file.path);
@@ -254,7 +269,8 @@ fn files_stay_short_and_say_their_rule() {
         let lines = file.text.lines().count();
         let waits = TO_SPLIT.contains(&file.path.as_str());
         if lines > MOST_LINES && !waits {
-            let _ = writeln!(broken, "{} has {lines} lines, more than {MOST_LINES}: split it by idea", file.path);
+            let _ =
+                writeln!(broken, "{} has {lines} lines, more than {MOST_LINES}: split it by idea", file.path);
         }
         if lines <= MOST_LINES && waits {
             let _ = writeln!(broken, "{} is short now: take it out of TO_SPLIT", file.path);

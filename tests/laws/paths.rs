@@ -15,7 +15,8 @@ pub struct Code {
 /// The module that a file is: `src/a/b.rs` is `crate::a::b`.
 pub fn module_of(path: &str) -> Vec<String> {
     let below = path.trim_start_matches("src/").trim_end_matches(".rs");
-    let mut steps: Vec<String> = std::iter::once("crate").chain(below.split('/')).map(str::to_owned).collect();
+    let mut steps: Vec<String> =
+        std::iter::once("crate").chain(below.split('/')).map(str::to_owned).collect();
     if matches!(steps.last().map(String::as_str), Some("mod" | "lib" | "main")) {
         steps.pop();
     }
@@ -29,7 +30,8 @@ impl Code {
         let mut at = 0;
         while at < tokens.len() {
             if tokens[at] == "use" {
-                let end = at + tokens[at..].iter().position(|token| token == ";").unwrap_or(tokens.len() - at);
+                let end =
+                    at + tokens[at..].iter().position(|token| token == ";").unwrap_or(tokens.len() - at);
                 tree(&tokens[at + 1..end], &mut Vec::new(), &mut |path| {
                     code.paths.insert(resolve(path, module));
                 });
@@ -49,7 +51,9 @@ impl Code {
                 [] => at += 1,
                 [name] => {
                     let next = tokens.get(at + 1).map(String::as_str);
-                    if tokens.get(at).is_some_and(|token| token == "!") && matches!(next, Some("(" | "[" | "{")) {
+                    if tokens.get(at).is_some_and(|token| token == "!")
+                        && matches!(next, Some("(" | "[" | "{"))
+                    {
                         code.macros.insert(name.clone());
                     }
                 }
@@ -222,7 +226,9 @@ fn raw(chars: &[char]) -> Option<usize> {
         return None;
     }
     let body = 2 + hashes;
-    let closes = |at: &usize| chars[*at] == '"' && chars[at + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes;
+    let closes = |at: &usize| {
+        chars[*at] == '"' && chars[at + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes
+    };
     (body..chars.len()).find(closes).map(|at| at + 1 + hashes)
 }
 

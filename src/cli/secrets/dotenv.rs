@@ -57,7 +57,11 @@ fn value(text: &str) -> Result<String, &'static str> {
         }
     }
     let rest = chars.as_str().trim_start();
-    if rest.is_empty() || rest.starts_with('#') { Ok(value) } else { Err("something follows the closing quote") }
+    if rest.is_empty() || rest.starts_with('#') {
+        Ok(value)
+    } else {
+        Err("something follows the closing quote")
+    }
 }
 
 #[cfg(test)]
@@ -71,7 +75,8 @@ mod tests {
     #[test]
     fn the_usual_spellings_are_read() {
         let text = "# comment\n\nA=plain # said\nexport B = 'it\\'s $HOME \\d'\nC=\"a\\\\b \\\"c\\\" \\$d\" # x\nD=\nE=a#b=c\n";
-        let expected = [("A", "plain"), ("B", "it's $HOME \\d"), ("C", "a\\b \"c\" $d"), ("D", ""), ("E", "a#b=c")];
+        let expected =
+            [("A", "plain"), ("B", "it's $HOME \\d"), ("C", "a\\b \"c\" $d"), ("D", ""), ("E", "a#b=c")];
         assert_eq!(read(text), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 

@@ -82,7 +82,11 @@ pub fn list(app: &App, args: &ListArgs) -> anyhow::Result<ExitKind> {
         for (name, variable) in &stack.env.variables {
             let kept = variable.secret || variable.generate.is_some();
             let wanted = variable.generate.is_some() || variable.required;
-            if !kept || !wanted || names.contains(&name.as_str()) || given(&stack.env.sentry.dsn, name, client) {
+            if !kept
+                || !wanted
+                || names.contains(&name.as_str())
+                || given(&stack.env.sentry.dsn, name, client)
+            {
                 continue;
             }
             let (word, role) = match variable.generate {
@@ -131,7 +135,13 @@ pub fn show(app: &App, args: &ShowArgs) -> anyhow::Result<ExitKind> {
     Ok(ExitKind::Ok)
 }
 
-fn one(app: &App, secrets: &ClientSecrets, name: &str, value: &Secret<String>, reveal: bool) -> anyhow::Result<()> {
+fn one(
+    app: &App,
+    secrets: &ClientSecrets,
+    name: &str,
+    value: &Secret<String>,
+    reveal: bool,
+) -> anyhow::Result<()> {
     let shown = reveal.then(|| value.reveal().as_str());
     if app.global.json {
         return app.out(&record(secrets.client(), name, secrets.meta(name), shown).to_string());
@@ -144,7 +154,8 @@ fn one(app: &App, secrets: &ClientSecrets, name: &str, value: &Secret<String>, r
 
 pub fn unknown(secrets: &ClientSecrets, name: &str) -> anyhow::Error {
     let similar = nearest(name, secrets.names()).map(str::to_owned);
-    let error = VaultError::NoSuchSecret { client: secrets.client().to_owned(), name: name.to_owned(), similar };
+    let error =
+        VaultError::NoSuchSecret { client: secrets.client().to_owned(), name: name.to_owned(), similar };
     let hint = error.hint();
     let error = refused(error.to_string());
     match hint {

@@ -93,14 +93,20 @@ fn variable<'s>(stack: &'s Stack, name: &str) -> anyhow::Result<&'s Variable> {
 fn check(name: &str, variable: &Variable, value: &Secret<String>) -> anyhow::Result<()> {
     let text = value.reveal();
     if text.contains(['\n', '\r', '\0']) {
-        return Err(refused(format!("the value of {name} holds a line end or NUL, which no environment file carries"))
-            .hint("encode it in one line, such as with `base64 -w0`"));
+        return Err(refused(format!(
+            "the value of {name} holds a line end or NUL, which no environment file carries"
+        ))
+        .hint("encode it in one line, such as with `base64 -w0`"));
     }
     let Some(pattern) = variable.pattern.as_ref().filter(|pattern| !pattern.regex.is_match(text)) else {
         return Ok(());
     };
     let error = refused(format!("the value of {name} does not match `{}`", pattern.text));
-    let words: Vec<String> =
-        variable.help.iter().cloned().chain(variable.example.iter().map(|example| format!("such as {example}"))).collect();
+    let words: Vec<String> = variable
+        .help
+        .iter()
+        .cloned()
+        .chain(variable.example.iter().map(|example| format!("such as {example}")))
+        .collect();
     Err(if words.is_empty() { error } else { error.hint(format!("{name}: {}", words.join(", "))) })
 }

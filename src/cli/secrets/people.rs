@@ -67,7 +67,8 @@ pub fn rekey(app: &App, _args: &RekeyArgs) -> anyhow::Result<ExitKind> {
         )?;
     }
     let mut said = format!("{} re-encrypted\n", counted(done.clients.len(), "client"));
-    for (word, list) in [("can read now", &done.gained), ("can no longer read what is written from now on", &done.lost)]
+    for (word, list) in
+        [("can read now", &done.gained), ("can no longer read what is written from now on", &done.lost)]
     {
         for reader in list {
             said.push_str(&format!("  {word}: {}\n", label(reader)));
@@ -77,7 +78,9 @@ pub fn rekey(app: &App, _args: &RekeyArgs) -> anyhow::Result<ExitKind> {
         said.push_str(&format!("  left as it is, since it cannot be read: {}\n", path.display()));
     }
     if !done.known_to_lost.is_empty() {
-        said.push_str("an old copy of a file stays readable to them, so these are to be rotated or set anew:\n");
+        said.push_str(
+            "an old copy of a file stays readable to them, so these are to be rotated or set anew:\n",
+        );
         for (client, names) in &done.known_to_lost {
             said.push_str(&format!("  fleet secrets rotate {client} {}\n", names.join(" ")));
         }
@@ -119,7 +122,11 @@ fn show(app: &App, vault: &Vault) -> anyhow::Result<ExitKind> {
             )?;
         }
         let count = format!("{} of {}", known.len(), counted(clients.len(), "client"));
-        table.row([Cell::new(Role::Strong, &recipient.label()), recipient.kind.to_string().into(), count.into()]);
+        table.row([
+            Cell::new(Role::Strong, &recipient.label()),
+            recipient.kind.to_string().into(),
+            count.into(),
+        ]);
     }
     for (key, (comment, known)) in reads {
         outdated = true;
@@ -144,7 +151,8 @@ fn show(app: &App, vault: &Vault) -> anyhow::Result<ExitKind> {
 }
 
 fn add(app: &App, vault: &Vault, line: &str, comment: Option<&str>) -> anyhow::Result<ExitKind> {
-    let mut recipient = Recipient::parse(line).map_err(|problem| usage(problem.message).hint(problem.hint))?;
+    let mut recipient =
+        Recipient::parse(line).map_err(|problem| usage(problem.message).hint(problem.hint))?;
     if let Some(comment) = comment {
         recipient.comment = crate::secret::clean(comment).replace('\n', " ").trim().to_owned();
     }
@@ -160,15 +168,14 @@ fn add(app: &App, vault: &Vault, line: &str, comment: Option<&str>) -> anyhow::R
 fn remove(app: &App, vault: &Vault, who: &str) -> anyhow::Result<ExitKind> {
     let known = vault.recipients()?;
     let key = Recipient::parse(who).ok().map(|recipient| recipient.key);
-    let found: Vec<&Recipient> = known
-        .iter()
-        .filter(|one| key.as_ref().map_or(one.comment == who, |key| one.key == *key))
-        .collect();
+    let found: Vec<&Recipient> =
+        known.iter().filter(|one| key.as_ref().map_or(one.comment == who, |key| one.key == *key)).collect();
     let recipient = match found.as_slice() {
         [one] => *one,
         [] => {
             let all: Vec<String> = known.iter().map(Recipient::label).collect();
-            return Err(refused("no recipient has this key or comment").hint(format!("recipients are {}", all.join(", "))));
+            return Err(refused("no recipient has this key or comment")
+                .hint(format!("recipients are {}", all.join(", "))));
         }
         many => {
             return Err(refused(format!("{} recipients have this comment", many.len()))

@@ -38,8 +38,11 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let stack = fleet.stack(client)?;
     let vault = fleet.vault()?;
     if vault.exists(&client.name)? {
-        return Err(refused(format!("{} has its secrets: secrets/{}.age is there", client.name, client.name))
-            .hint("nothing is to be recovered; one that cannot be read is first moved away"));
+        return Err(refused(format!(
+            "{} has its secrets: secrets/{}.age is there",
+            client.name, client.name
+        ))
+        .hint("nothing is to be recovered; one that cannot be read is first moved away"));
     }
     let text = match &args.from_file {
         Some(path) => ask::secret_file(path)?,
@@ -52,8 +55,12 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         }
         None => ask::secret(app, "the host's .env")?,
     };
-    let from = args.from_file.as_ref().map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
-    let found = dotenv::parse(text.reveal()).map_err(|(line, why)| refused(format!("{from}:{line}: {why}")))?;
+    let from = args
+        .from_file
+        .as_ref()
+        .map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
+    let found =
+        dotenv::parse(text.reveal()).map_err(|(line, why)| refused(format!("{from}:{line}: {why}")))?;
     let mut values: Vec<(String, Secret<String>)> = Vec::new();
     for (name, value) in found {
         let Ok(variable) = super::variable(&stack, &name) else { continue };

@@ -119,7 +119,10 @@ pub fn rotate(app: &App, args: &RotateArgs) -> anyhow::Result<ExitKind> {
     if args.all_names {
         wanted = stack.env.to_generate(|name| present.get(name).is_none());
         if wanted.is_empty() {
-            return Err(refused(format!("{} has no secret that stack {} generates", client.name, stack.name)));
+            return Err(refused(format!(
+                "{} has no secret that stack {} generates",
+                client.name, stack.name
+            )));
         }
     }
     for name in &args.names {

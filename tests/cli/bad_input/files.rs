@@ -32,22 +32,29 @@ pub const STACKS: &[Case] = &[
     refused("render brest").after(|fleet| fleet.write("stacks/tiny/stack.toml", "name = tiny\n")),
     refused("render brest").after(|fleet| stack(fleet, "generate = \"alnum:32\"", "generate = \"alnum:3\"")),
     refused("render brest").after(|fleet| stack(fleet, "[services.worker]", "[services.worker]\nrolout = 1")),
-    refused("render brest").after(|fleet| stack(fleet, "pattern = \"[A-Za-z0-9-]{8,64}\"", "pattern = \"[A-Z\"")),
+    refused("render brest")
+        .after(|fleet| stack(fleet, "pattern = \"[A-Za-z0-9-]{8,64}\"", "pattern = \"[A-Z\"")),
     refused("render brest").after(|fleet| stack(fleet, "env.tera", "dotenv.tera")),
     refused("render brest").after(|fleet| compose(fleet, "env.PUBLIC_NAME", "env.PUBLIK_NAME")),
-    refused("render brest").after(|fleet| compose(fleet, "{{ env.PUBLIC_NAME | compose }}", "{{ env.PUBLIC_NAME")),
+    refused("render brest")
+        .after(|fleet| compose(fleet, "{{ env.PUBLIC_NAME | compose }}", "{{ env.PUBLIC_NAME")),
     refused("render brest").after(|fleet| compose(fleet, "{{ env.PUBLIC_NAME", "{{ env.SMTP_PASSWORD")),
     refused("render brest").after(|fleet| compose(fleet, "| compose", "| componse")),
-    refused("render brest").after(|fleet| stack(fleet, "default = \"Tiny\"", "required = true\nhelp = \"its name\"")),
-    refused("render brest").after(|fleet| fleet.edit("\"192.0.2.2\"", "\"192.0.2.2\"\nenv = { PUBLIK_NAME = \"x\" }")),
     refused("render brest")
-        .after(|fleet| fleet.edit("\"192.0.2.2\"", "\"192.0.2.2\"\nenv = { SMTP_PASSWORD = \"poison7Q2x\" }")),
+        .after(|fleet| stack(fleet, "default = \"Tiny\"", "required = true\nhelp = \"its name\"")),
+    refused("render brest")
+        .after(|fleet| fleet.edit("\"192.0.2.2\"", "\"192.0.2.2\"\nenv = { PUBLIK_NAME = \"x\" }")),
+    refused("render brest").after(|fleet| {
+        fleet.edit("\"192.0.2.2\"", "\"192.0.2.2\"\nenv = { SMTP_PASSWORD = \"poison7Q2x\" }")
+    }),
     refused("render brest").after(|fleet| {
         stack(fleet, "default = \"Tiny\"", "pattern = \"[A-Z][a-z]+\"\nexample = \"Brest\"");
         fleet.edit("\"192.0.2.2\"", "\"192.0.2.2\"\nenv = { PUBLIC_NAME = \"no capital\" }");
     }),
     refused("render brest").after(|fleet| stack(fleet, "name = \"tiny\"", "name = \"tiny\"\n[source]")),
-    refused("secrets set brest SMTP_PASSWORD").input(b"aB3-xY9-kL2").after(|fleet| stack(fleet, "name = \"tiny\"", "")),
+    refused("secrets set brest SMTP_PASSWORD")
+        .input(b"aB3-xY9-kL2")
+        .after(|fleet| stack(fleet, "name = \"tiny\"", "")),
 ];
 
 pub const KEYS: &[Case] = &[
