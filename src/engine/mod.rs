@@ -10,6 +10,7 @@ mod host;
 pub mod journal;
 mod step;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,11 @@ pub struct Survey {
     pub ended: usize,
 }
 
+/// Where each client stands in the order asked.
+fn places(order: &[String]) -> HashMap<&str, usize> {
+    order.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect()
+}
+
 #[derive(Clone)]
 pub struct Engine {
     pub connector: Arc<dyn Connector>,
@@ -118,7 +124,8 @@ impl Engine {
             .await;
         let total = order.len();
         let mut hosts: Vec<Surveyed> = found.into_iter().flatten().collect();
-        hosts.sort_by_key(|host| order.iter().position(|name| *name == host.job.target.name));
+        let place = places(&order);
+        hosts.sort_by_key(|host| place.get(host.job.target.name.as_str()));
         Survey { ended: total - hosts.len(), hosts }
     }
 
@@ -155,7 +162,8 @@ impl Engine {
             })
             .await;
         let mut answers: Vec<Answer> = found.into_iter().flatten().collect();
-        answers.sort_by_key(|answer| order.iter().position(|name| *name == answer.client));
+        let place = places(&order);
+        answers.sort_by_key(|answer| place.get(answer.client.as_str()));
         answers
     }
 
