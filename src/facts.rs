@@ -23,8 +23,9 @@ pub struct Facts {
     pub files: BTreeMap<String, FileFact>,
     /// Folders and their modes.
     pub dirs: BTreeMap<String, String>,
-    /// Release ids on the host; `true` when every part of it arrived.
-    pub releases: BTreeMap<String, bool>,
+    pub releases: BTreeMap<String, ReleaseFact>,
+    /// Compose's own hash of each service of the wanted release, once that is on the host.
+    pub services: BTreeMap<String, String>,
     pub containers: Vec<Container>,
     /// Image references and their ids.
     pub images: BTreeMap<String, String>,
@@ -59,6 +60,34 @@ pub struct Container {
     pub restarts: u32,
     pub started_at: String,
     pub image: String,
+    /// Compose's hash of what the container was made from.
+    pub config_hash: String,
+}
+
+/// One release folder of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseFact {
+    pub mark: ReleaseMark,
+    /// As it was committed; `None` for one that never was.
+    pub state: Option<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseMark {
+    /// A push was cut.
+    Partial,
+    /// Everything of it is there.
+    Complete,
+    /// It was tried and did not become healthy.
+    Failed,
+}
+
+impl ReleaseFact {
+    /// Whether a host can go back to it.
+    #[must_use]
+    pub fn kept(&self) -> bool {
+        self.mark == ReleaseMark::Complete && self.state.is_some()
+    }
 }
 
 impl Container {
@@ -81,6 +110,9 @@ pub struct State {
     pub domain: String,
     pub images: BTreeMap<String, String>,
     pub env_digest: String,
+    /// Digest of what the database's role was last given.
+    #[serde(default)]
+    pub password_digest: Option<String>,
     pub who: String,
     pub run: String,
     pub at: String,
@@ -152,7 +184,13 @@ impl Facts {
             }
             "release" => {
                 let name = next();
-                self.releases.insert(name, next() == "complete");
+                let mark = match next().as_str() {
+                    "complete" => ReleaseMark::Complete,
+                    "failed" => ReleaseMark::Failed,
+                    _ => ReleaseMark::Partial,
+                };
+                let state = decode(&next());
+                self.releases.insert(name, ReleaseFact { mark, state });
             }
             "container" => self.containers.push(Container {
                 id: next(),
@@ -162,7 +200,12 @@ impl Facts {
                 restarts: next().parse().unwrap_or(0),
                 started_at: next(),
                 image: next(),
+                config_hash: next(),
             }),
+            "service" => {
+                let name = next();
+                self.services.insert(name, next());
+            }
             "image" => {
                 let name = next();
                 self.images.insert(name, next());

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use crate::diagnostic::nearest;
+use crate::hint::HintExt as _;
 use crate::stack::{BUILTINS, Builtin, Stack, StackFiles};
 
 /// Largest folder that is read, in bytes: templates and migrations, no data.
@@ -42,11 +43,9 @@ pub fn load_stack(fleet_dir: &Path, name: &str) -> Result<Stack> {
 fn unknown(fleet_dir: &Path, name: &str, is_name: bool) -> anyhow::Error {
     let builtins: Vec<_> = BUILTINS.iter().map(|builtin| builtin.name).collect();
     if !is_name {
-        return anyhow::anyhow!(
-            "no stack at {name}: there is no such folder under {}\n  hint: built in are {}",
-            fleet_dir.display(),
-            builtins.join(", ")
-        );
+        let folder = fleet_dir.display();
+        return anyhow::anyhow!("no stack at {name}: there is no such folder under {folder}")
+            .hint(format!("built in are {}", builtins.join(", ")));
     }
     let own = own_stacks(fleet_dir);
     let known: Vec<_> = own.iter().map(String::as_str).chain(builtins.iter().copied()).collect();
@@ -55,7 +54,7 @@ fn unknown(fleet_dir: &Path, name: &str, is_name: bool) -> anyhow::Error {
         None if own.is_empty() => format!("built in are {}", builtins.join(", ")),
         None => format!("under stacks/ are {}; built in are {}", own.join(", "), builtins.join(", ")),
     };
-    anyhow::anyhow!("no stack `{name}`: neither stacks/{name} nor one that is built in\n  hint: {hint}")
+    anyhow::anyhow!("no stack `{name}`: neither stacks/{name} nor one that is built in").hint(hint)
 }
 
 fn own_stacks(fleet_dir: &Path) -> Vec<String> {
@@ -90,11 +89,10 @@ impl Folder {
             let Some(name) = name else { bail!("a file name is no UTF-8: {}", entry.path().display()) };
             bytes += path.metadata()?.len();
             if bytes > MOST_BYTES || files.len() >= MOST_FILES {
-                bail!(
-                    "it holds more than {} MiB or {MOST_FILES} files\n  hint: a stack is templates and \
-                     migrations; code belongs into the source, named in clients.toml",
-                    MOST_BYTES >> 20
-                );
+                let most = MOST_BYTES >> 20;
+                return Err(anyhow::anyhow!("it holds more than {most} MiB or {MOST_FILES} files").hint(
+                    "a stack is templates and migrations; code belongs into the source, named in clients.toml",
+                ));
             }
             files.insert(name, std::fs::read(&path).with_context(|| path.display().to_string())?);
         }
@@ -139,7 +137,9 @@ mod tests {
     }
 
     fn refused(fleet: &Path, name: &str) -> String {
-        let error = format!("{:#}", load_stack(fleet, name).unwrap_err());
+        let error = load_stack(fleet, name).unwrap_err();
+        let hints = crate::hint::hints(&error).into_iter().map(|hint| format!("\n  hint: {hint}"));
+        let error = format!("{error:#}{}", hints.collect::<String>());
         error.replace(&fleet.canonicalize().unwrap().display().to_string(), "FLEET")
     }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::App;
+use super::context::Fleet;
 use super::exit::{refused, usage};
-use crate::diagnostic::{Diagnostics, Fault};
+use crate::diagnostic::{Diagnostics, Fault, shown};
 use crate::event::ExitKind;
 use crate::fs_atomic;
 use crate::hint::HintExt as _;
@@ -69,7 +70,7 @@ pub struct NewClientArgs {
     pub user: Option<User>,
 
     /// SSH port of its server, such as 2222
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = value(port))]
     pub port: Option<u16>,
 
     /// Host to reach it through, such as admin@bastion.example.fr:22
@@ -98,6 +99,11 @@ where
             None => fault.to_string(),
         })
     }
+}
+
+fn port(text: &str) -> Result<u16, Fault> {
+    let refuse = || Fault::new(format!("{} is no port", shown(text))).expected("a number from 1 to 65535");
+    text.parse().ok().filter(|port| *port > 0).ok_or_else(refuse)
 }
 
 impl NewClientArgs {
@@ -134,7 +140,7 @@ impl NewClientArgs {
             ];
             let missing: Vec<_> =
                 missing.iter().filter(|(_, missing)| *missing).map(|(what, _)| *what).collect();
-            return Err(usage(format!("a new client needs {}", missing.join(" and ")))
+            return Err(usage(format!("a new client needs {}", missing.join(", ")))
                 .hint("such as: fleet add ville-lyon --domain ville-lyon.example.fr --ip 51.210.42.100"));
         };
         Ok(NewClient {
@@ -176,28 +182,82 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
 pub fn add(app: &App, new: &NewClientArgs, dry_run: bool) -> anyhow::Result<String> {
     let new = new.complete()?;
     let (dir, file) = locate(app)?;
-    let shown = file.display().to_string();
     let client = if dry_run {
-        let text = std::fs::read_to_string(&file).with_context(|| format!("{shown} cannot be read"))?;
-        let (changed, client) = with_client(&text, &shown, &new)?;
+        let text = read(&file)?;
+        let (changed, client) = with_client(&text, &file.display().to_string(), &new)?;
         if !app.global.json {
             app.out(added(&text, &changed).trim())?;
         }
         client
     } else {
-        let mut made = None;
-        fs_atomic::edit(&file, &lock(&dir), LOCK_TIMEOUT, |text| {
-            let (changed, client) = with_client(text, &shown, &new)?;
-            made = Some(client);
-            anyhow::Ok(changed)
-        })?;
-        app.tell(&format!("added {} to {shown}\n", new.name));
-        made.context("the registry was not edited")?
+        write(app, &dir, &file, &new)?
     };
     if app.global.json {
         app.out(&client.to_json(false).to_string())?;
     }
     Ok(new.name.to_string())
+}
+
+/// The fleet with the client in it, for a command that goes on with it; with `dry_run` nothing is
+/// written. A client that is there already just as described is no error: the same command goes on
+/// after it was cut.
+///
+/// # Errors
+/// As [`add`]; a client of this name that is described otherwise.
+pub fn with(app: &App, args: &NewClientArgs, dry_run: bool) -> anyhow::Result<(String, Fleet)> {
+    let new = args.complete()?;
+    let (dir, file) = locate(app)?;
+    let text = read(&file)?;
+    let name = new.name.to_string();
+    let fleet = Fleet::of(&app.global, dir.clone(), file.clone(), text.clone())?;
+    if let Some(client) = fleet.registry.client(&name) {
+        return match new.differs(client) {
+            None => Ok((name, fleet)),
+            Some(flag) => Err(refused(format!("there is a client {name} already, with another {flag}"))
+                .hint(format!("leave out --name and say `fleet provision {name}`, or change clients.toml"))),
+        };
+    }
+    if dry_run {
+        let (changed, _) = with_client(&text, &file.display().to_string(), &new)?;
+        return Ok((name, Fleet::of(&app.global, dir, file, changed)?));
+    }
+    write(app, &dir, &file, &new)?;
+    Ok((name, Fleet::open(&app.global)?))
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
+}
+
+fn write(app: &App, dir: &Path, file: &Path, new: &NewClient) -> anyhow::Result<Client> {
+    let shown = file.display().to_string();
+    let mut made = None;
+    fs_atomic::edit(file, &lock(dir), LOCK_TIMEOUT, |text| {
+        let (changed, client) = with_client(text, &shown, new)?;
+        made = Some(client);
+        anyhow::Ok(changed)
+    })?;
+    app.tell(&format!("added {} to {shown}\n", new.name));
+    made.context("the registry was not edited")
+}
+
+impl NewClient {
+    /// What a client of this name has otherwise than described, where it is described.
+    fn differs(&self, client: &Client) -> Option<&'static str> {
+        let tags: Vec<&Tag> = client.tags.iter().collect();
+        let described = |tag: &Tag| tags.contains(&tag);
+        let other = [
+            ("domain", self.domain != client.domain),
+            ("address", self.address != client.address),
+            ("port", self.port.is_some_and(|port| port != client.port)),
+            ("user", self.user.as_ref().is_some_and(|user| *user != client.user)),
+            ("jump", self.jump.is_some() && self.jump != client.jump),
+            ("email", self.email.is_some() && self.email != client.email),
+            ("tags", !self.tags.iter().all(described)),
+            ("stack", self.stack.is_some() && self.stack != client.stack),
+        ];
+        other.into_iter().find(|(_, differs)| *differs).map(|(what, _)| what)
+    }
 }
 
 /// Where the registry is, for those who edit it.
@@ -278,15 +338,22 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_by_its_flag() {
         let refuse = |new: &NewClient| with_client(ONE, "clients.toml", new).unwrap_err().to_string();
-        insta::assert_snapshot!(refuse(&new("b", "a.example.fr", "192.0.2.1")), @"");
-        insta::assert_snapshot!(refuse(&new("a", "b.example.fr", "192.0.2.2")), @"");
+        insta::assert_snapshot!(refuse(&new("b", "a.example.fr", "192.0.2.1")), @"
+            --domain: the domain a.example.fr is already that of a, line 6
+            --ip: the address 192.0.2.1 port 22 is already that of a, line 7
+            ");
+        insta::assert_snapshot!(refuse(&new("a", "b.example.fr", "192.0.2.2")), @"there is a client a already");
     }
 
     #[test]
     fn the_lines_shown_are_the_lines_added() {
         let (text, client) =
             with_client(ONE, "clients.toml", &new("b", "b.example.fr", "192.0.2.2")).unwrap();
-        insta::assert_snapshot!(added(ONE, &text), @"");
+        insta::assert_snapshot!(added(ONE, &text), @r#"
+        [clients.b]
+        domain = "b.example.fr"
+        ip = "192.0.2.2"
+        "#);
         assert_eq!(client.name, "b");
     }
 }

@@ -4,15 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 
 use super::context::Fleet;
+use super::migrations;
 use crate::hint::HintExt as _;
 use crate::ops::compose::Project;
 use crate::ops::files::NewFile;
-use crate::ops::postgres::{Database, Migration};
+use crate::ops::postgres::Database;
 use crate::ops::schedule::Schedule;
 use crate::ops::{Layout, certbot};
 use crate::plan::{Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
@@ -27,6 +29,8 @@ const DOCKER_KEY: &str = "https://download.docker.com/linux/{os}/gpg";
 /// Dumps that a host keeps when the registry names no number of days.
 const NIGHTLY_DUMPS: u32 = 7;
 const KEPT_RELEASES: usize = 5;
+/// Longest start of a start-first service that names no deadline.
+const START_LIMIT: Duration = Duration::from_secs(120);
 /// Login that provisioning makes for the fleet.
 const DEPLOY_USER: &str = "fleet";
 
@@ -220,6 +224,7 @@ impl<'f> Assembler<'f> {
             tls,
             schedule,
             release,
+            rollback_to: None,
             layout,
             who: self.info.who.clone(),
             run: self.info.run.clone(),
@@ -257,6 +262,10 @@ impl<'f> Assembler<'f> {
     ) -> anyhow::Result<(BTreeMap<String, Secret<String>>, bool, Vec<String>)> {
         let name = client.name.as_str();
         let known = self.vault.read_optional(name)?;
+        if known.is_none() && self.vault.index(name)?.is_some() {
+            // There once were some: that is a loss, which a preview tells too.
+            self.vault.read(name)?;
+        }
         let first = known.is_none();
         let present: BTreeSet<String> =
             known.iter().flat_map(|secrets| secrets.names()).map(str::to_owned).collect();
@@ -374,51 +383,29 @@ fn release(
             .iter()
             .filter_map(|service| Some((service.name.clone(), service.health.clone()?)))
             .collect(),
+        start_first: stack
+            .services
+            .iter()
+            .filter(|service| service.rollout == stack::Rollout::StartFirst)
+            .map(|service| {
+                (service.name.clone(), service.health.as_ref().map_or(START_LIMIT, |it| it.deadline))
+            })
+            .collect(),
         front: stack.health.clone(),
-        migrations: if database.is_some() { migrations(stack, made.source.as_deref())? } else { Vec::new() },
+        migrations: match &database {
+            Some(_) => migrations::of(stack, made.source.as_ref().map(|source| source.root.as_path()))?,
+            None => Vec::new(),
+        },
+        password: match &stack.database {
+            Some(stack::Database::Service { password_env: Some(name), .. }) => {
+                made.env.values.get(name).map(|found| found.value.clone())
+            }
+            _ => None,
+        },
         database,
+        bake: Duration::ZERO,
         keep: KEPT_RELEASES,
         services: services.to_vec(),
         id,
     })
-}
-
-/// The migration files in the order of their names.
-fn migrations(stack: &Stack, source: Option<&Snapshot>) -> anyhow::Result<Vec<Migration>> {
-    let Some(spec) = &stack.migrations else { return Ok(Vec::new()) };
-    let glob = globset::Glob::new(&spec.pattern)
-        .with_context(|| format!("migrations.pattern {:?}", spec.pattern))?
-        .compile_matcher();
-    let mut found: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    match source {
-        Some(source) => {
-            let dir = source.root.join(&spec.dir);
-            if dir.is_dir() {
-                for entry in std::fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
-                    let entry = entry?;
-                    let name = entry.file_name().to_string_lossy().into_owned();
-                    if glob.is_match(&name) && entry.path().is_file() {
-                        found.insert(name, std::fs::read(entry.path())?);
-                    }
-                }
-            }
-        }
-        None => {
-            let prefix = format!("{}/", spec.dir.trim_end_matches('/'));
-            for (path, content) in &stack.contents {
-                if let Some(name) = path.strip_prefix(&prefix).filter(|name| glob.is_match(name)) {
-                    found.insert(name.to_owned(), content.clone());
-                }
-            }
-        }
-    }
-    found
-        .into_iter()
-        .map(|(name, bytes)| {
-            let sha256 = hex(&Sha256::digest(&bytes));
-            let sql = String::from_utf8(bytes)
-                .map_err(|_| super::exit::refused(format!("migration {name} is not UTF-8")))?;
-            Ok(Migration { name, sha256, sql })
-        })
-        .collect()
 }

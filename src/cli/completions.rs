@@ -33,9 +33,20 @@ pub struct ManArgs {
 
 pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut super::command(), "fleet", &mut script);
+    clap_complete::generate(args.shell, &mut visible(), "fleet", &mut script);
     app.out(String::from_utf8_lossy(&script).trim_end())?;
     Ok(ExitKind::Ok)
+}
+
+/// The program without the commands that its help does not name either: the generators would offer them.
+fn visible() -> clap::Command {
+    let whole = super::command();
+    let shown: Vec<_> = whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned().collect();
+    clap::Command::new("fleet")
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_subcommand(true)
+        .args(whole.get_arguments().cloned())
+        .subcommands(shown)
 }
 
 pub fn man(app: &App, args: &ManArgs) -> anyhow::Result<ExitKind> {

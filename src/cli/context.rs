@@ -36,6 +36,14 @@ impl Fleet {
         let text = String::from_utf8(bytes).map_err(|error| {
             anyhow::anyhow!("{} is not UTF-8 (byte {})", file.display(), error.utf8_error().valid_up_to())
         })?;
+        Fleet::of(global, dir, file, text)
+    }
+
+    /// The same from a text that is not written (yet).
+    ///
+    /// # Errors
+    /// Everything that is wrong in it.
+    pub fn of(global: &Global, dir: PathBuf, file: PathBuf, text: String) -> anyhow::Result<Fleet> {
         let registry = Registry::parse(&text, &file.display().to_string())?;
         Ok(Fleet { dir, file, text, registry, identity: global.identity.clone(), stacks: Mutex::default() })
     }

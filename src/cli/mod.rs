@@ -15,10 +15,14 @@ pub mod global;
 mod init;
 mod list;
 mod logs;
+mod migrate;
+mod migrations;
+mod policy;
 mod preview;
 mod provision;
 mod remove;
 mod render;
+mod rollback;
 mod running;
 mod secrets;
 mod show;
@@ -71,6 +75,8 @@ enum Command {
     Secrets(secrets::Args),
     Provision(provision::Args),
     Update(update::Args),
+    Rollback(rollback::Args),
+    Migrate(migrate::Args),
     Status(status::Args),
     Logs(logs::Args),
     Ssh(ssh::Args),
@@ -129,6 +135,8 @@ fn dispatch(app: &App, command: &Command) -> anyhow::Result<ExitKind> {
         Command::Secrets(args) => secrets::run(app, args),
         Command::Provision(args) => provision::run(app, args),
         Command::Update(args) => update::run(app, args),
+        Command::Rollback(args) => rollback::run(app, args),
+        Command::Migrate(args) => migrate::run(app, args),
         Command::Status(args) => status::run(app, args),
         Command::Logs(args) => logs::run(app, args),
         Command::Ssh(args) => ssh::run(app, args),

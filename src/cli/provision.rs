@@ -1,9 +1,12 @@
 //! `fleet provision`: a bare server becomes a serving client.
 
+use std::collections::BTreeMap;
+
 use super::App;
 use super::change::{self, Options, Wish};
 use super::context::Fleet;
 use super::exit::usage;
+use super::policy::Policy;
 use super::targets::Targets;
 use crate::event::ExitKind;
 use crate::hint::HintExt as _;
@@ -34,21 +37,33 @@ pub struct Args {
 
 pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let mut targets = args.targets.clone();
-    if args.new.given() {
+    if let Some(flag) = args.new.without_name() {
+        return Err(usage(format!("{flag} describes a new client, which needs --name too"))
+            .hint("what a client in clients.toml has is changed there"));
+    }
+    let fleet = if args.new.given() {
         if !targets.is_empty() {
             return Err(usage("--name adds one client and provisions it; it takes no other target")
                 .hint("name either new clients or ones that are in clients.toml"));
         }
-        let name = super::add::add(app, &args.new, args.options.dry_run)?;
+        args.options.confirmable(app, "provision", args.options.dry_run)?;
+        let (name, fleet) = super::add::with(app, &args.new, args.options.dry_run)?;
         targets.clients.push(name);
-    }
-    let fleet = Fleet::open(&app.global)?;
+        fleet
+    } else {
+        Fleet::open(&app.global)?
+    };
     let clients = targets.required(&fleet)?;
     let wish = Wish {
         verb: "provision",
         stages: &[Stage::System, Stage::Prepare, Stage::Rollout],
         needs_provision: false,
         services: &[],
+        all_or_none: false,
+        rollback_to: None,
+        migration: None,
+        left_out: BTreeMap::new(),
+        policy: Policy::all_at_once(),
         check: false,
     };
     change::run(app, &fleet, &clients, &args.options, &wish)

@@ -8,10 +8,10 @@ use serde_json::json;
 use super::App;
 use super::assemble::{Assembler, Made, NewSecrets};
 use super::context::Fleet;
-use super::exit::{refused, usage};
+use super::exit::refused;
 use super::running::new_run;
 use super::targets::Targets;
-use crate::diagnostic::nearest;
+use crate::diagnostic::{nearest, shown};
 use crate::event::ExitKind;
 use crate::fs_atomic;
 use crate::hint::HintExt as _;
@@ -55,12 +55,7 @@ pub struct Args {
 
 pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
-    let targets = Targets { clients: vec![args.client.clone()], ..Targets::default() };
-    let clients = targets.required(&fleet)?;
-    let [client] = clients.as_slice() else {
-        return Err(usage(format!("{} names {} clients; render takes one", args.client, clients.len())));
-    };
-    let mut client = (*client).clone();
+    let mut client = Targets::one(&fleet, &args.client)?.clone();
     if let Some(stack) = &args.stack {
         client.stack = Some(stack.clone());
     }
@@ -137,7 +132,7 @@ fn file<'r>(rendered: &'r Rendered, name: &str) -> anyhow::Result<&'r RenderedFi
     let name = name.trim_start_matches("./");
     rendered.file(name).ok_or_else(|| {
         let known = || rendered.files.iter().map(|file| file.destination.as_str());
-        refused(format!("the stack renders no file {name:?}")).hint(match nearest(name, known()) {
+        refused(format!("the stack renders no file {}", shown(name))).hint(match nearest(name, known()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("its files are {}", known().collect::<Vec<_>>().join(", ")),
         })

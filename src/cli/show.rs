@@ -91,7 +91,7 @@ impl Sheet<'_> {
             Some(list(client.aliases.iter().map(|alias| alias.as_str()).collect())),
             self.from("aliases"),
         );
-        let address = if self.from("ip") == "default" { "host" } else { "ip" };
+        let address = if self.from("ip") == "built in" { "host" } else { "ip" };
         row("address", Some(client.address.to_string()), self.from(address));
         row("port", Some(client.port.to_string()), self.from("port"));
         row("user", Some(client.user.to_string()), self.from("user"));
@@ -100,7 +100,7 @@ impl Sheet<'_> {
         row("tags", Some(list(client.tags.iter().map(|tag| tag.as_str()).collect())), self.from("tags"));
         let (stack, from) = match &client.stack {
             Some(stack) => (stack, self.from("stack")),
-            None => (&self.fleet.registry.fleet.stack, "fleet"),
+            None => (&self.fleet.registry.fleet.stack, "[fleet]"),
         };
         row("stack", Some(stack.to_string()), from);
         let dsn = client.sentry.dsn.as_ref();
@@ -153,14 +153,14 @@ impl Sheet<'_> {
         let own = self.written.get("clients").and_then(|clients| clients.get(self.client.name.as_str()));
         match (stands(own, key), stands(self.written.get("defaults"), key)) {
             (true, _) => "client",
-            (false, true) => "defaults",
-            (false, false) => "default",
+            (false, true) => "[defaults]",
+            (false, false) => "built in",
         }
     }
 
     fn transport(&self) -> &'static str {
         match self.from("transport") {
-            "default" if stands(self.written.get("fleet"), "transport") => "fleet",
+            "built in" if stands(self.written.get("fleet"), "transport") => "[fleet]",
             from => from,
         }
     }

@@ -31,15 +31,7 @@ pub struct Args {
 
 pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
-    let targets = Targets { clients: vec![args.client.clone()], ..Targets::default() };
-    let clients = targets.required(&fleet)?;
-    let [client] = clients.as_slice() else {
-        return Err(refused(format!(
-            "{} names {} clients; a shell opens on one",
-            args.client,
-            clients.len()
-        )));
-    };
+    let client = Targets::one(&fleet, &args.client)?;
     let target = fleet.target(client);
     // A first contact records the host key here, so that ssh can be held to it.
     let runtime = super::running::runtime()?;

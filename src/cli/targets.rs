@@ -2,6 +2,7 @@
 
 use super::context::Fleet;
 use super::exit::{refused, usage};
+use crate::diagnostic::shown;
 use crate::hint::HintExt as _;
 use crate::registry::{Client, SelectError, Selection};
 
@@ -62,6 +63,21 @@ impl Targets {
             return Ok(Vec::new());
         }
         self.select(fleet, selection)
+    }
+
+    /// For commands about one client, which takes its name.
+    ///
+    /// # Errors
+    /// A name that matches nothing, or a pattern that matches several.
+    pub fn one<'f>(fleet: &'f Fleet, name: &str) -> anyhow::Result<&'f Client> {
+        let targets = Targets { clients: vec![name.to_owned()], ..Targets::default() };
+        match targets.required(fleet)?.as_slice() {
+            [client] => Ok(client),
+            many => {
+                Err(refused(format!("{} means {} clients, and this is about one", shown(name), many.len()))
+                    .hint("name it exactly"))
+            }
+        }
     }
 
     fn select<'f>(&self, fleet: &'f Fleet, selection: Selection) -> anyhow::Result<Vec<&'f Client>> {

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::step::{self, StepFault};
 use super::{Engine, Job, Surveyed};
-use crate::event::{EventKind, Fault, Outcome};
+use crate::event::{EventKind, Fault, Outcome, StepResult};
 use crate::facts::Facts;
 use crate::ops::lease;
-use crate::plan::{self, Desired, StagePlan};
+use crate::plan::{self, Desired, StagePlan, Step, Undo};
 use crate::shell::Cmd;
 use crate::ssh::{Output, Session, SessionError, Target};
 
@@ -29,7 +29,6 @@ async fn connect(engine: &Engine, target: &Target, started: Instant) -> Result<A
     if engine.cancel.requested() {
         return Err(interrupted("it was connected to"));
     }
-    engine.emitter.emit(Some(&target.name), EventKind::HostStarted);
     engine.emitter.emit(Some(&target.name), EventKind::HostStarted);
     let session = engine.connector.connect(target).await.map_err(|fault| Outcome::Unreachable { fault })?;
     let (host_key, recorded) = session.host_key();
@@ -128,7 +127,11 @@ async fn stages(
         touched = true;
         run_stage(engine, job, session, &plan).await?;
     }
-    Ok(Outcome::Changed { summary: format!("release {}", desired.release.id) })
+    let release = match &desired.rollback_to {
+        Some(id) => id.clone(),
+        None => desired.release.id.clone(),
+    };
+    Ok(Outcome::Changed { summary: format!("release {release}") })
 }
 
 async fn run_stage(
@@ -137,38 +140,66 @@ async fn run_stage(
     session: &Arc<dyn Session>,
     plan: &StagePlan,
 ) -> Result<(), Outcome> {
-    let name = job.target.name.as_str();
-    let stage = plan.stage.name().to_owned();
-    let total = plan.steps.len();
-    engine.emitter.emit(Some(name), EventKind::StagePlanned { stage: stage.clone(), steps: total });
+    let stage = plan.stage.name();
+    engine.emitter.emit(
+        Some(&job.target.name),
+        EventKind::StagePlanned { stage: stage.to_owned(), steps: plan.steps.len() },
+    );
     for (index, step) in plan.steps.iter().enumerate() {
-        if engine.cancel.requested() {
+        let undo = plan.undo.as_ref().filter(|undo| undo.critical.contains(&index));
+        let inside = undo.is_some_and(|undo| undo.critical.start < index);
+        if engine.cancel.requested() && !inside {
             return Err(interrupted(&format!("\"{}\"", step.title)));
         }
-        engine.emitter.emit(
-            Some(name),
-            EventKind::StepStarted {
-                stage: stage.clone(),
-                step: step.title.clone(),
-                index: index + 1,
-                total,
-            },
-        );
-        let started = Instant::now();
-        let result = tokio::select! {
-            result = step::execute(engine, job, &**session, step) => result,
-            () = engine.cancel.abandoned() => Err(StepFault::unknown(step, "abandoned by the operator")),
-        };
-        let seconds = started.elapsed().as_secs_f64();
-        let event = EventKind::StepFinished {
-            step: step.title.clone(),
-            seconds,
-            result: result.as_ref().err().map_or(crate::event::StepResult::Done, StepFault::result),
-        };
-        engine.emitter.emit(Some(name), event);
-        result.map_err(StepFault::into_outcome)?;
+        let at = (stage, index + 1, plan.steps.len());
+        if let Err(fault) = run_step(engine, job, session, step, at).await {
+            return Err(match undo {
+                Some(undo) if !fault.is_unknown() => go_back(engine, job, session, undo, fault).await,
+                _ => fault.into_outcome(),
+            });
+        }
     }
     Ok(())
+}
+
+/// Runs the undo steps of a stage that failed. Nobody stops this on the way.
+async fn go_back(
+    engine: &Engine,
+    job: &Job,
+    session: &Arc<dyn Session>,
+    undo: &Undo,
+    fault: StepFault,
+) -> Outcome {
+    for (index, step) in undo.steps.iter().enumerate() {
+        let at = ("undo", index + 1, undo.steps.len());
+        if let Err(second) = run_step(engine, job, session, step, at).await {
+            return fault.and_then_undo_failed(&undo.release, second);
+        }
+    }
+    Outcome::RolledBack { fault: fault.into_fault(), release: undo.release.clone() }
+}
+
+async fn run_step(
+    engine: &Engine,
+    job: &Job,
+    session: &Arc<dyn Session>,
+    step: &Step,
+    (stage, index, total): (&str, usize, usize),
+) -> Result<(), StepFault> {
+    let client = Some(job.target.name.as_str());
+    let title = || step.title.clone();
+    engine
+        .emitter
+        .emit(client, EventKind::StepStarted { stage: stage.to_owned(), step: title(), index, total });
+    let started = Instant::now();
+    let result = tokio::select! {
+        result = step::execute(engine, job, &**session, step) => result,
+        () = engine.cancel.abandoned() => Err(StepFault::unknown(step, "abandoned by the operator")),
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    let shown = result.as_ref().err().map_or(StepResult::Done, StepFault::result);
+    engine.emitter.emit(client, EventKind::StepFinished { step: title(), seconds, result: shown });
+    result
 }
 
 /// Probes a host and reads the answer.
@@ -219,7 +250,7 @@ pub(super) fn lost(step: &str, error: &SessionError) -> Outcome {
 fn refused(message: &str, hint: &str) -> Outcome {
     Outcome::Failed {
         fault: Fault {
-            step: "plan".into(),
+            step: crate::event::PLANNING.into(),
             message: message.to_owned(),
             lines: Vec::new(),
             hint: Some(hint.to_owned()),
@@ -228,7 +259,7 @@ fn refused(message: &str, hint: &str) -> Outcome {
 }
 
 fn interrupted(before: &str) -> Outcome {
-    Outcome::Skipped { reason: format!("interrupted before {before}; run the same command again to go on") }
+    Outcome::skipped(format!("interrupted before {before}; run the same command again to go on"))
 }
 
 /// The lease of a host, renewed until dropped.
@@ -236,8 +267,8 @@ struct Held(tokio::task::JoinHandle<()>);
 
 impl Held {
     async fn take(session: &Arc<dyn Session>, job: &Job, desired: &Desired) -> Result<Held, Outcome> {
-        let verb = if job.stages.contains(&plan::Stage::System) { "provision" } else { "update" };
-        let cmd = adapt(lease::take(&desired.layout.stack, &desired.who, &desired.run, verb), &job.target);
+        let cmd =
+            adapt(lease::take(&desired.layout.stack, &desired.who, &desired.run, job.verb), &job.target);
         let output = session.exec(&cmd, None).await.map_err(|error| lost("take the lease", &error))?;
         if output.exit == crate::ssh::Exit::Code(lease::HELD) {
             let held = lease::held_by(&output.stdout);

@@ -39,6 +39,8 @@ pub trait Connector: Send + Sync {
 /// One client to be worked on.
 #[derive(Clone)]
 pub struct Job {
+    /// What the operator asked for, named in the lease.
+    pub verb: &'static str,
     pub target: Target,
     pub desired: Arc<Desired>,
     pub stages: Vec<Stage>,

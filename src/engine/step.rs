@@ -16,6 +16,8 @@ use crate::ssh::{Exit, Progressed, Session, SessionError, Stream};
 const KEPT_LINES: usize = 12;
 /// Longest line passed on; a hostile host fills no screen.
 const MAX_LINE: usize = 2000;
+/// What our scripts put before the reason of a fault.
+const SAID: &str = "fleet: ";
 /// Exit code of coreutils' `timeout` when the time ran out.
 const TIMED_OUT: u32 = 124;
 
@@ -43,6 +45,26 @@ impl StepFault {
             }
             SessionError::TimedOut(_) | SessionError::Lost(_) => StepFault::unknown(step, &error.to_string()),
         }
+    }
+
+    pub(super) fn is_unknown(&self) -> bool {
+        self.unknown
+    }
+
+    pub(super) fn into_fault(self) -> Fault {
+        self.fault
+    }
+
+    /// The outcome when the release before could not be brought back either.
+    pub(super) fn and_then_undo_failed(self, release: &str, second: StepFault) -> Outcome {
+        let mut fault = self.fault;
+        fault.message = format!(
+            "{}; then release {release} could not be brought back: {}: {}",
+            fault.message, second.fault.step, second.fault.message
+        );
+        fault.lines.extend(second.fault.lines);
+        fault.hint = Some("look at the host now: its services may be down".to_owned());
+        Outcome::Failed { fault }
     }
 
     pub(super) fn result(&self) -> StepResult {
@@ -97,7 +119,14 @@ async fn run(
         Exit::Code(code) => format!("exit code {code}"),
         Exit::Signal(name) => format!("killed by SIG{name}"),
     };
-    Err(StepFault::failed(step, message, tail.lines()))
+    let mut lines = tail.lines();
+    // Our own scripts say what they found on a line of this form, which tells more than a number.
+    let said = lines.iter().rposition(|line| line.starts_with(SAID));
+    let message = match said.map(|index| lines.remove(index)) {
+        Some(line) => line[SAID.len()..].to_owned(),
+        None => message,
+    };
+    Err(StepFault::failed(step, message, lines))
 }
 
 async fn wait(
@@ -109,18 +138,21 @@ async fn wait(
 ) -> Result<(), StepFault> {
     let look = adapt(gate.look(), &job.target);
     let started = Instant::now();
-    let (mut good, mut said) = (0, Vec::new());
+    let (mut well_since, mut said) = (None, Vec::new());
     loop {
         let output = session.exec(&look, None).await.map_err(|error| StepFault::of(step, &error))?;
         match gate.judge(&output.stdout) {
             Verdict::Healthy => {
-                good += 1;
-                if good >= gate.times {
-                    return Ok(());
+                // The second look at the earliest: one good answer may be a lucky moment.
+                let now = Instant::now();
+                match well_since {
+                    Some(since) if now.duration_since(since) >= gate.steady => return Ok(()),
+                    Some(_) => {}
+                    None => well_since = Some(now),
                 }
             }
             Verdict::Waiting(reasons) => {
-                good = 0;
+                well_since = None;
                 let reasons: Vec<String> =
                     reasons.iter().map(|line| crate::secret::clean(line).to_string()).collect();
                 if reasons != said {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::Layout;
 use crate::shell::{Cmd, join, quote};
 
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A release's Compose project: its files, its environment, one project name for all releases, so
 /// that volumes and networks stay.
 #[derive(Clone, Debug)]
@@ -20,16 +22,21 @@ pub struct Project {
 impl Project {
     fn words(&self) -> Vec<String> {
         let dir = self.layout.release(&self.release);
-        let mut words = vec![
+        // Variables of the login would win over those of the environment file.
+        let mut words: Vec<String> = ["env", "-i", "HOME=/root", PATH].map(str::to_owned).into();
+        words.extend([
             "docker".to_owned(),
             "compose".into(),
+            // Its progress is for a terminal; what goes wrong is said all the same.
+            "--progress".into(),
+            "quiet".into(),
             "-p".into(),
             self.layout.stack.clone(),
             "--project-directory".into(),
             dir.clone(),
             "-f".into(),
             format!("{dir}/{}", self.file),
-        ];
+        ]);
         if let Some(dotenv) = &self.dotenv {
             words.extend(["--env-file".to_owned(), format!("{dir}/{dotenv}")]);
         }
@@ -68,17 +75,37 @@ done",
         .timeout(Duration::from_secs(1800))
     }
 
-    /// Starts services that are not running as described; leaves the others alone.
+    /// Brings every service to its description; those that are so already are left alone.
+    ///
+    /// Never `--no-deps`: Compose then leaves `depends_on` out of the hash that it marks containers
+    /// with, and the next `up` replaces them once more.
     #[must_use]
-    pub fn up(&self, services: &[String]) -> Cmd {
-        let mut rest = vec!["up", "--detach", "--no-build", "--quiet-pull"];
-        if services.is_empty() {
-            rest.push("--remove-orphans");
-        } else {
-            rest.push("--no-deps");
-        }
+    pub fn up(&self) -> Cmd {
+        self.cmd(&["up", "--detach", "--no-build", "--quiet-pull", "--remove-orphans"], 900)
+    }
+
+    /// Starts services, and what they depend on, where they do not run; replaces nothing.
+    #[must_use]
+    pub fn start(&self, services: &[String]) -> Cmd {
+        let mut rest = vec!["up", "--detach", "--no-build", "--quiet-pull", "--no-recreate"];
         rest.extend(services.iter().map(String::as_str));
         self.cmd(&rest, 900)
+    }
+
+    /// Replaces these services and no other, whatever else changed.
+    #[must_use]
+    pub fn replace(&self, services: &[String]) -> Cmd {
+        let list = join(services);
+        Cmd::script(
+            format!(
+                "set -eu\ncompose() {{ {} \"$@\"; }}\ncompose stop {list}\ncompose rm --force {list}\n\
+                 compose up --detach --no-build --quiet-pull --no-recreate {list}",
+                self.line()
+            ),
+            Vec::<String>::new(),
+        )
+        .sudo()
+        .timeout(Duration::from_secs(900))
     }
 
     /// The command line, for scripts of ours that stay on the host.
@@ -119,7 +146,7 @@ pub struct Asks {
 
 const LOOK: &str = r#"export LC_ALL=C
 ids=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$STACK")
-[ -z "$ids" ] || docker inspect --format 'container	{{.Id}} {{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.RestartCount}} {{.State.StartedAt}} {{.Config.Image}}' $ids
+[ -z "$ids" ] || docker inspect --format 'container	{{.ID}} {{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.RestartCount}} {{.State.StartedAt}} {{.Config.Image}} {{index .Config.Labels "com.docker.compose.config-hash"}}' $ids
 newest() {
     docker ps -q --filter "label=com.docker.compose.project=$STACK" --filter "label=com.docker.compose.service=$1" | head -n 1
 }

@@ -44,7 +44,7 @@ systemctl restart docker.service
 i=0
 until docker version >/dev/null 2>&1; do
     i=$((i + 1))
-    [ $i -lt 60 ] || { echo 'docker does not answer after its restart' >&2; systemctl status docker.service --no-pager -n 20 >&2; exit 1; }
+    [ $i -lt 60 ] || { echo 'fleet: docker does not answer after its restart' >&2; systemctl status docker.service --no-pager -n 20 >&2; exit 1; }
     sleep 1
 done",
         Vec::<String>::new(),

@@ -12,6 +12,7 @@ pub mod lease;
 pub mod postgres;
 pub mod probe;
 pub mod release;
+pub mod rollout;
 pub mod schedule;
 
 /// Where things are on a host.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::secret::Secret;
 use crate::shell::{Cmd, Stdin, quote};
 
 /// Where the stack's database lives.
@@ -22,7 +23,12 @@ pub struct Migration {
     pub name: String,
     pub sha256: String,
     pub sql: String,
+    /// Whether it runs in one transaction with its record.
+    pub transaction: bool,
 }
+
+/// The line of a migration that cannot run in a transaction, such as `create index concurrently`.
+pub const NO_TRANSACTION: &str = "-- fleet: no-transaction";
 
 impl Database {
     /// Shell text that sets `$db` to the container, or fails with a sentence.
@@ -30,7 +36,7 @@ impl Database {
         format!(
             "set -eu
 db=$(docker ps -q --filter label=com.docker.compose.project={} --filter label=com.docker.compose.service={} | head -n 1)
-[ -n \"$db\" ] || {{ echo 'the database container is not running' >&2; exit 69; }}
+[ -n \"$db\" ] || {{ echo 'fleet: the database container is not running' >&2; exit 69; }}
 ",
             quote(&self.stack),
             quote(&self.service)
@@ -61,7 +67,7 @@ while :; do
     [ $i -lt 120 ] || break
     sleep 1
 done
-echo 'the database did not become ready; its last lines:' >&2
+echo 'fleet: the database did not become ready' >&2
 for id in $(docker ps -aq --filter label=com.docker.compose.project={stack} --filter label=com.docker.compose.service={service}); do docker logs --tail 30 \"$id\" >&2 2>&1; done
 exit 1",
                 stack = quote(&self.stack),
@@ -94,11 +100,15 @@ rollback;
 \\echo already applied
 \\quit
 \\endif
-",
-            name = literal(&migration.name)
+{alone}",
+            name = literal(&migration.name),
+            // The record follows in a transaction of its own: such a migration must bear being run
+            // again when it was cut in between.
+            alone = if migration.transaction { "" } else { "commit;\nset lock_timeout = '10s';\n" },
         );
         let tail = format!(
-            "\n;\ninsert into fleet_migrations (name, sha256, applied_by) values ({}, {}, {});\ncommit;\n",
+            "\n;\n{}insert into fleet_migrations (name, sha256, applied_by) values ({}, {}, {});\ncommit;\n",
+            if migration.transaction { "" } else { "begin;\n" },
             literal(&migration.name),
             literal(&migration.sha256),
             literal(user),
@@ -108,6 +118,26 @@ rollback;
             .stdin(Stdin::Public(format!("{head}{}{tail}", migration.sql).into_bytes()))
             .sudo()
             .timeout(Duration::from_secs(1200))
+    }
+
+    /// Makes the server take the password of the environment: the image sets it only when it makes
+    /// a new database. The statement is kept out of the server's log.
+    #[must_use]
+    pub fn set_password(&self, password: &Secret<String>) -> Cmd {
+        let sql = format!(
+            "set log_statement = 'none';
+set log_min_error_statement = 'panic';
+set log_min_duration_statement = -1;
+alter role \"{}\" password {};
+",
+            self.user.replace('"', "\"\""),
+            literal(password.reveal())
+        );
+        let script = format!("{}exec {}", self.find(), self.psql());
+        Cmd::new(["sh", "-c", script.as_str()])
+            .stdin(Stdin::Secret(sql.into_bytes()))
+            .sudo()
+            .timeout(Duration::from_secs(60))
     }
 
     /// Dumps the database into the host's backup folder; a dump that does not read back to its

@@ -21,6 +21,8 @@ pub struct Question {
     /// Service, user and name of the client's database.
     pub database: Option<(String, String, String)>,
     pub tls: bool,
+    /// Release that is wanted, and the Compose command line of it.
+    pub release: Option<(String, String)>,
     pub health_url: Option<String>,
 }
 
@@ -42,6 +44,9 @@ pub fn probe(question: &Question) -> Cmd {
     set("DB_SERVICE", &service);
     set("DB_USER", &user);
     set("DB_NAME", &name);
+    let (release, compose) = question.release.clone().unwrap_or_default();
+    set("RELEASE", &release);
+    set("COMPOSE", &compose);
     set("TLS", if question.tls { "yes" } else { "no" });
     set("HEALTH_URL", question.health_url.as_deref().unwrap_or(""));
     text.push_str(SCRIPT);

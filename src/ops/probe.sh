@@ -64,12 +64,16 @@ if have nft && nft list table inet fleet >/dev/null 2>&1; then say firewall load
 
 # -- release -----------------------------------------------------------------------------------
 base=/opt/$STACK
+if [ -n "$RELEASE" ] && [ ! -f "$base/releases/$RELEASE/.complete" ]; then COMPOSE=; fi
 if [ -f "$base/state.json" ]; then say state "$(encoded "$base/state.json")"; fi
 if [ -L "$base/current" ]; then say current "$(basename "$(readlink "$base/current")")"; fi
 for dir in "$base"/releases/*/; do
     [ -d "$dir" ] || continue
     name=$(basename "$dir")
-    if [ -f "$dir/.complete" ]; then say release "$name complete"; else say release "$name partial"; fi
+    mark=partial
+    [ -f "$dir/.complete" ] && mark=complete
+    [ -f "$dir/.failed" ] && mark=failed
+    if [ -f "$dir/.state.json" ]; then say release "$name $mark $(encoded "$dir/.state.json")"; else say release "$name $mark"; fi
 done
 lease=/run/lock/fleet-$STACK.lease
 if [ -f "$lease" ]; then say lease "$(encoded "$lease")"; fi
@@ -85,7 +89,11 @@ if have docker; then
         ids=$(timeout 20 docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$STACK")
         if [ -n "$ids" ]; then
             # shellcheck disable=SC2086
-            timeout 20 docker inspect --format 'container	{{.Id}} {{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.RestartCount}} {{.State.StartedAt}} {{.Config.Image}}' $ids
+            timeout 20 docker inspect --format 'container	{{.ID}} {{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.RestartCount}} {{.State.StartedAt}} {{.Config.Image}} {{index .Config.Labels "com.docker.compose.config-hash"}}' $ids
+        fi
+        if [ -n "$COMPOSE" ]; then
+            # What each service of the wanted release would be: a container with another hash is replaced.
+            timeout 30 sh -c "$COMPOSE config --hash '*'" 2>/dev/null | while read -r service hash; do say service "$service $hash"; done
         fi
         timeout 20 docker image ls --no-trunc --format 'image	{{.Repository}}:{{.Tag}} {{.ID}}'
         timeout 20 docker volume ls --filter "label=com.docker.compose.project=$STACK" --format 'volume	{{.Name}}'

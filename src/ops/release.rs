@@ -40,6 +40,9 @@ pub fn commit(layout: &Layout, state: &State) -> Cmd {
 umask 077
 cd {base}
 cat >state.json.new
+cp state.json.new {target}/.state.json.new
+mv -f {target}/.state.json.new {target}/.state.json
+rm -f {target}/.failed
 ln -sfn {target} current.new
 mv -fT current.new current
 sync state.json.new
@@ -51,6 +54,12 @@ mv -f state.json.new state.json",
         .stdin(Stdin::Public(format!("{text}\n").into_bytes()))
         .sudo()
         .timeout(Duration::from_secs(30))
+}
+
+/// Marks a release that did not become healthy: nobody goes back to it.
+#[must_use]
+pub fn mark_failed(layout: &Layout, id: &str) -> Cmd {
+    Cmd::new(["touch", &format!("{}/.failed", layout.release(id))]).sudo().timeout(Duration::from_secs(30))
 }
 
 /// Removes releases beyond the newest `keep`, never the current or the previous one, then images

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::ops::certbot;
 use crate::ops::compose::Project;
@@ -12,6 +13,7 @@ use crate::ops::schedule::Schedule;
 use crate::ops::{Layout, release};
 use crate::registry::DockerSource;
 use crate::registry::values::Swap;
+use crate::secret::Secret;
 use crate::stack::{FrontHealth, Health};
 
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct Desired {
     pub tls: Option<certbot::Wanted>,
     pub schedule: Schedule,
     pub release: DesiredRelease,
+    /// Release to go back to, in a rollback; the one before without.
+    pub rollback_to: Option<String>,
     pub who: String,
     pub run: String,
     /// RFC 3339, for the state file.
@@ -73,9 +77,15 @@ pub struct DesiredRelease {
     pub images: BTreeMap<String, String>,
     pub project: Project,
     pub health: Vec<(String, Health)>,
+    /// Services that are replaced without a dropped request, and how long each may take.
+    pub start_first: Vec<(String, Duration)>,
     pub front: Option<FrontHealth>,
     pub database: Option<Database>,
+    /// What the database's own role shall have, where the stack names the variable.
+    pub password: Option<Secret<String>>,
     pub migrations: Vec<Migration>,
+    /// How long the services must stay healthy before the release is committed.
+    pub bake: Duration,
     /// Releases to keep on the host, the current one included.
     pub keep: usize,
     /// Only these services, when the operator named some.
@@ -97,6 +107,16 @@ pub struct Build {
 }
 
 impl DesiredRelease {
+    /// Stands for the database password in the state file, to notice that it was rotated.
+    pub(super) fn password_digest(&self) -> Option<String> {
+        use sha2::{Digest as _, Sha256};
+        self.password.as_ref().map(|password| crate::shell::hex(&Sha256::digest(password.reveal())))
+    }
+
+    pub(super) fn is_start_first(&self, service: &str) -> bool {
+        self.start_first.iter().any(|(name, _)| name == service)
+    }
+
     /// Absolute paths of what a kept release must still have, for drift and resumption.
     pub(super) fn paths(&self) -> Vec<String> {
         self.mounts.iter().map(|file| file.path.clone()).collect()

@@ -7,11 +7,15 @@
 mod desired;
 pub mod health;
 mod release;
+mod rollout;
 mod system;
 #[cfg(test)]
 mod tests;
+pub mod waves;
 
 pub use desired::{Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
+
+use std::ops::Range;
 
 use crate::facts::Facts;
 use crate::ops::probe::{Question, probe};
@@ -78,6 +82,10 @@ pub enum Stage {
     Prepare,
     /// Migrations, services, health gate, commit point, certificate, pruning.
     Rollout,
+    /// A kept release serves again.
+    Rollback,
+    /// Pending migrations and nothing else.
+    Migrate,
 }
 
 impl Stage {
@@ -87,6 +95,8 @@ impl Stage {
             Stage::System => "system",
             Stage::Prepare => "prepare",
             Stage::Rollout => "rollout",
+            Stage::Rollback => "rollback",
+            Stage::Migrate => "migrate",
         }
     }
 }
@@ -95,6 +105,18 @@ impl Stage {
 #[derive(Clone, Debug)]
 pub struct StagePlan {
     pub stage: Stage,
+    pub steps: Vec<Step>,
+    pub undo: Option<Undo>,
+}
+
+/// The way back from a stage that fails in its middle.
+#[derive(Clone, Debug)]
+pub struct Undo {
+    /// Steps of the stage whose fault calls for it. Between the first and the last of them nobody
+    /// stops the run either: a host is never left between two releases on purpose.
+    pub critical: Range<usize>,
+    /// Release that serves afterwards.
+    pub release: String,
     pub steps: Vec<Step>,
 }
 
@@ -110,12 +132,14 @@ pub struct Refusal {
 /// # Errors
 /// A [`Refusal`] when the host cannot become what is wanted.
 pub fn plan(stage: Stage, desired: &Desired, facts: &Facts) -> Result<StagePlan, Refusal> {
-    let steps = match stage {
-        Stage::System => system::plan(desired, facts)?,
-        Stage::Prepare => release::prepare(desired, facts)?,
-        Stage::Rollout => release::rollout(desired, facts)?,
+    let (steps, undo) = match stage {
+        Stage::System => (system::plan(desired, facts)?, None),
+        Stage::Prepare => (release::prepare(desired, facts)?, None),
+        Stage::Rollout => rollout::plan(desired, facts)?,
+        Stage::Rollback => (rollout::rollback(desired, facts)?, None),
+        Stage::Migrate => (rollout::migrate(desired, facts)?, None),
     };
-    Ok(StagePlan { stage, steps })
+    Ok(StagePlan { stage, steps, undo })
 }
 
 /// The probe that all stages are planned from.
@@ -133,6 +157,7 @@ pub fn question(desired: &Desired) -> Cmd {
         deploy_key: desired.public_key.clone(),
         database: release.database.as_ref().map(|db| (db.service.clone(), db.user.clone(), db.name.clone())),
         tls: desired.tls.is_some(),
+        release: Some((release.id.clone(), release.project.line())),
         health_url: desired.schedule.health_url.clone(),
     })
 }

@@ -1,22 +1,18 @@
-//! Stages "prepare" and "rollout": one release comes to a host, and then serves.
+//! Stage "prepare": everything of a release that does not touch what serves.
 //!
 //! A release's id is its content's digest: a run that was cut goes on in the same folder, and a
 //! release that is there already is not sent again.
 
 use std::time::Duration;
 
-use super::health::Gate;
 use super::system::differs;
 use super::{Action, Change, Desired, Refusal, Step};
-use crate::facts::{Facts, State};
-use crate::ops::postgres::Migration;
+use crate::facts::{Facts, ReleaseMark};
 use crate::ops::{compose, files, release};
 use crate::ssh::Rsync;
 
 /// Longest time of one source push.
 const PUSH_LIMIT: Duration = Duration::from_secs(1800);
-/// Longest time until all services are healthy, when none asks for more.
-const GATE_LIMIT: Duration = Duration::from_secs(180);
 
 pub(super) fn prepare(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Refusal> {
     let mut steps = Vec::new();
@@ -31,54 +27,14 @@ pub(super) fn prepare(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Ref
     Ok(steps)
 }
 
-pub(super) fn rollout(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Refusal> {
-    let mut steps = Vec::new();
-    migrations(desired, facts, &mut steps)?;
-    let fresh = up_to_date(desired, facts);
-    if !fresh || !all_well(desired, facts) {
-        services(desired, fresh, &mut steps);
-    }
-    if !fresh {
-        let state = state(desired, facts);
-        steps.push(Step::run("commit", Change::Modify, release::commit(&desired.layout, &state)).detail(
-            format!(
-                "current -> {}{}",
-                state.release,
-                state.previous.as_ref().map_or(String::new(), |id| format!(", before: {id}"))
-            ),
-        ));
-    }
-    certificate(desired, facts, &mut steps);
-    if !fresh && facts.state.is_some() {
-        let previous = facts.state.as_ref().map(|state| state.release.as_str());
-        let id = &desired.release.id;
-        steps.push(Step::run(
-            "remove old releases",
-            Change::Destroy,
-            release::prune(&desired.layout, desired.release.keep, id, previous),
-        ));
-    }
-    Ok(steps)
-}
-
 /// Whether the wanted release is the one that was committed last.
-fn up_to_date(desired: &Desired, facts: &Facts) -> bool {
+pub(super) fn up_to_date(desired: &Desired, facts: &Facts) -> bool {
     let wanted = &desired.release;
     facts.state.as_ref().is_some_and(|state| {
         state.digest == wanted.digest
             && facts.current() == Some(state.release.as_str())
-            && facts.releases.get(&state.release) == Some(&true)
+            && facts.releases.get(&state.release).is_some_and(|release| release.mark == ReleaseMark::Complete)
     }) && wanted.mounts.iter().all(|file| !differs(file, facts))
-}
-
-fn all_well(desired: &Desired, facts: &Facts) -> bool {
-    !facts.containers.is_empty()
-        && facts.containers.iter().all(crate::facts::Container::well)
-        && desired
-            .release
-            .health
-            .iter()
-            .all(|(service, _)| facts.containers.iter().any(|container| container.service == *service))
 }
 
 fn push(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
@@ -149,121 +105,7 @@ fn database(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
     if facts.migrations.is_some() {
         return;
     }
-    let up = desired.release.project.up(std::slice::from_ref(&database.service));
+    let up = desired.release.project.start(std::slice::from_ref(&database.service));
     steps.push(Step::run(format!("start {}", database.service), Change::Create, up));
     steps.push(Step::run("wait for the database", Change::Nothing, database.wait_ready()));
-}
-
-fn migrations(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) -> Result<(), Refusal> {
-    let Some(database) = &desired.release.database else { return Ok(()) };
-    let none = Default::default();
-    let applied = facts.migrations.as_ref().unwrap_or(&none);
-    let mut pending: Vec<&Migration> = Vec::new();
-    for migration in &desired.release.migrations {
-        match applied.get(&migration.name) {
-            None => pending.push(migration),
-            Some(hash) if *hash == migration.sha256 => {}
-            Some(_) => {
-                return Err(Refusal {
-                    message: format!("migration {} was edited after it was applied here", migration.name),
-                    hint: "put the file back as it was and write the change as a new migration".into(),
-                });
-            }
-        }
-    }
-    if pending.is_empty() {
-        return Ok(());
-    }
-    if !applied.is_empty() {
-        steps.push(Step::run("dump the database first", Change::Create, database.dump_before(&desired.run)));
-    }
-    for migration in pending {
-        steps.push(
-            Step::run(
-                format!("migrate {}", migration.name),
-                Change::Modify,
-                database.migrate(migration, &desired.who),
-            )
-            .hint("the migration was undone as a whole; the release before still serves"),
-        );
-    }
-    Ok(())
-}
-
-fn services(desired: &Desired, fresh: bool, steps: &mut Vec<Step>) {
-    let wanted = &desired.release;
-    let title = if fresh { "start services that are down" } else { "start services" };
-    let named =
-        if wanted.services.is_empty() { "all that changed".into() } else { wanted.services.join(" ") };
-    steps.push(Step::run(title, Change::Modify, wanted.project.up(&wanted.services)).detail(named));
-    steps.push(Step {
-        title: "wait until healthy".into(),
-        change: Change::Nothing,
-        details: wanted.health.iter().map(|(service, _)| service.clone()).collect(),
-        action: Action::Await(gate(desired)),
-        hint: Some(format!("`fleet logs {}` shows more of what the services say", desired.client)),
-    });
-}
-
-fn gate(desired: &Desired) -> Gate {
-    let wanted = &desired.release;
-    let slowest = wanted.health.iter().map(|(_, health)| health.deadline).max().unwrap_or(GATE_LIMIT);
-    let quickest = wanted.health.iter().map(|(_, health)| health.interval).min();
-    Gate {
-        stack: desired.layout.stack.clone(),
-        services: wanted.health.clone(),
-        front: wanted
-            .front
-            .clone()
-            .and_then(|front| Some((desired.domain.clone(), desired.schedule.health_url.clone()?, front))),
-        interval: quickest.unwrap_or(Duration::from_secs(2)),
-        deadline: slowest.max(GATE_LIMIT),
-        times: 2,
-    }
-}
-
-fn certificate(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
-    let Some(tls) = &desired.tls else { return };
-    let issued = facts.value("live_serial").is_some()
-        && facts.value("live_server") == Some(tls.server.as_str())
-        && facts.value("live_names").is_some_and(|names| {
-            names.split(',').any(|name| name.trim() == format!("DNS:{}", desired.domain))
-        });
-    let installed = facts.value("live_serial") == facts.value("disk_serial");
-    let served = facts.value("served_serial") == facts.value("disk_serial");
-    if !(issued && installed && served) {
-        steps.push(
-            Step::run("obtain and serve the certificate", Change::Create, tls.obtain())
-                .detail(format!("{} from {}", desired.domain, tls.server))
-                .hint(format!(
-                    "{} must point to this host and port 80 must be reachable from outside; then run the same command again",
-                    desired.domain
-                )),
-        );
-    }
-}
-
-fn state(desired: &Desired, facts: &Facts) -> State {
-    let wanted = &desired.release;
-    // A release of which only some services were started is never taken for the whole one.
-    let digest =
-        if wanted.services.is_empty() { wanted.digest.clone() } else { format!("partial:{}", wanted.digest) };
-    let before = facts.state.as_ref();
-    State {
-        schema: "fleet.state/1".into(),
-        release: wanted.id.clone(),
-        digest,
-        version: wanted.version.clone(),
-        client: desired.client.clone(),
-        domain: desired.domain.clone(),
-        images: wanted.images.clone(),
-        env_digest: wanted.env_digest.clone(),
-        who: desired.who.clone(),
-        run: desired.run.clone(),
-        at: desired.at.clone(),
-        previous: before
-            .map(|state| state.release.clone())
-            .filter(|id| *id != wanted.id)
-            .or_else(|| before.and_then(|state| state.previous.clone())),
-    }
 }

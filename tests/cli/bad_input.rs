@@ -56,7 +56,7 @@ fn masked(text: &str) -> String {
         let (before, key) = rest.split_at(at);
         let len = key.bytes().take_while(u8::is_ascii_alphanumeric).count();
         out.push_str(before);
-        out.push_str(if len > 40 { "age1..." } else { &key[..len] });
+        out.push_str(if len > 10 { "age1..." } else { &key[..len] });
         rest = &key[len..];
     }
     out + rest

@@ -8,7 +8,13 @@ use super::support::{Fleet, REGISTRY, mode};
 fn init_makes_a_whole_fleet_directory() {
     let fleet = Fleet::empty();
     let done = fleet.run(["init", "--name", "geoclic"]).ok();
-    insta::assert_snapshot!(fingerprints(&done.out), @"");
+    insta::assert_snapshot!(fingerprints(&done.out), @"
+    made  clients.toml  the registry: fleet settings, defaults, one table per client
+    made  .gitignore  keeps private keys and local state out of git
+    made  keys/fleet_ed25519  the fleet's SSH key, SHA256:...
+    made  .fleet/identity.txt  the age identity that reads every client's secrets: keep a copy offline
+    made  secrets/recipients.txt  public keys of those who can read the secrets
+    ");
     for (path, expected) in [
         ("keys/fleet_ed25519", 0o600),
         ("keys/fleet_ed25519.pub", 0o644),
@@ -20,7 +26,13 @@ fn init_makes_a_whole_fleet_directory() {
     ] {
         assert_eq!(mode(&fleet.path(path)), expected, "{path}");
     }
-    insta::assert_snapshot!(fleet.read(".gitignore"), @"");
+    insta::assert_snapshot!(fleet.read(".gitignore"), @"
+    # Private keys and local state of fleet: never commit them.
+    /.fleet/
+    /keys/*
+    !/keys/*.pub
+    .*.tmp
+    ");
     let key = fleet.read("keys/fleet_ed25519.pub");
     assert!(done.err.contains(key.trim()), "the next steps name the key: {}", done.err);
     assert_eq!(fleet.run(["list"]).ok().err, "clients.toml has no client yet; add one with `fleet add`\n");
@@ -77,14 +89,24 @@ fn a_client_comes_and_goes() {
     let fleet = Fleet::with_clients();
     let add = "add nantes --domain nantes.example.fr --host vps12.example.net --user debian --port 2222 --tags prod,west";
     let shown = fleet.say(&format!("{add} --dry-run")).ok();
-    insta::assert_snapshot!(shown.out, @"");
+    insta::assert_snapshot!(shown.out, @r#"
+    [clients.nantes]
+    domain = "nantes.example.fr"
+    host = "vps12.example.net"
+    port = 2222
+    user = "debian"
+    tags = ["prod", "west"]
+    "#);
     assert_eq!(fleet.read("clients.toml"), REGISTRY, "a dry run writes nothing");
     let added = fleet.say(add).ok();
-    insta::assert_snapshot!(added.err, @"");
+    insta::assert_snapshot!(added.err, @"
+    added nantes to clients.toml
+    next: fleet test-ssh nantes, then fleet provision nantes
+    ");
     assert_eq!(fleet.read("clients.toml"), format!("{REGISTRY}\n{}", shown.out));
     assert_eq!(fleet.say("show nantes --json").ok().json()[0]["address"], "vps12.example.net");
     let removed = fleet.say("remove nantes --yes").ok();
-    insta::assert_snapshot!(removed.err, @"");
+    insta::assert_snapshot!(removed.err, @"removed nantes; its server vps12.example.net goes on running as it is");
     assert_eq!(fleet.read("clients.toml").trim_end(), REGISTRY.trim_end());
 }
 

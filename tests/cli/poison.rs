@@ -73,7 +73,8 @@ fn nothing_shows_a_secret_that_was_not_asked_for() {
 
 #[test]
 fn errors_never_quote_a_secret() {
-    let spoils: &[(&str, fn(&Fleet))] = &[
+    type Spoil = fn(&Fleet);
+    let spoils: &[(&str, Spoil)] = &[
         ("render brest", |fleet| change(fleet, "[A-Za-z0-9-]{8,64}", "[0-9]{4}")),
         ("render brest", |fleet| change(fleet, "secret = true\n", "secret = true\nfoo = 1\n")),
         ("render brest", |fleet| fleet.write("stacks/tiny/docker-compose.yml.tera", format!("x: {SMTP}\n"))),
@@ -102,7 +103,7 @@ fn errors_never_quote_a_secret() {
         spoil(&fleet);
         let done = fleet.say(line);
         assert_eq!(done.code, 3, "{line}: {}", done.all());
-        for secret in secrets.iter().filter(|secret| !done.err.contains("stacks/tiny") || *secret != SMTP) {
+        for secret in &secrets {
             assert!(!done.err.contains(secret.as_str()), "{line} shows a secret:\n{}", done.err);
         }
     }
@@ -133,7 +134,7 @@ fn a_value_given_as_an_argument_is_not_repeated() {
     ] {
         let done = fleet.say(&line);
         assert_eq!(done.code, 2);
-        assert!(!done.err.contains(SMTP) || line.contains("= "), "{}", done.err);
+        assert!(!done.err.contains(SMTP), "{}", done.err);
     }
 }
 

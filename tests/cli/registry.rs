@@ -5,9 +5,33 @@ use super::support::{Fleet, REGISTRY, mode};
 #[test]
 fn list_and_show() {
     let fleet = Fleet::with_clients();
-    insta::assert_snapshot!(fleet.run(["list"]).ok().out, @"");
-    insta::assert_snapshot!(fleet.say("list --tag canary").ok().out, @"");
-    insta::assert_snapshot!(fleet.say("show ville-lyon").ok().out, @"");
+    insta::assert_snapshot!(fleet.run(["list"]).ok().out, @"
+    client      domain                 address    tags         stack
+    ville-lyon  ville-lyon.example.fr  192.0.2.1  canary prod  tiny
+    brest       brest.example.fr       192.0.2.2  prod         tiny
+    ");
+    insta::assert_snapshot!(fleet.say("list --tag canary").ok().out, @"
+    client      domain                 address    tags         stack
+    ville-lyon  ville-lyon.example.fr  192.0.2.1  canary prod  tiny
+    ");
+    insta::assert_snapshot!(fleet.say("show ville-lyon").ok().out, @"
+    ville-lyon          value                                       from
+    domain              ville-lyon.example.fr                       client
+    address             192.0.2.1                                   client
+    port                22                                          built in
+    user                ubuntu                                      [defaults]
+    tags                canary prod                                 client
+    stack               tiny                                        [fleet]
+    sentry.dsn          https://***@o1.ingest.sentry.io/42          [defaults]
+    sentry.environment  ville-lyon                                  built in
+    sentry.traces_rate  0.1                                         built in
+    backup.schedule     0 2 * * *                                   built in
+    backup.keep         7 daily, 4 weekly, 12 monthly               built in
+    swap                auto                                        built in
+    transport           native                                      built in
+    secrets             none yet                                    secrets/
+    host key            not recorded: never connected to from here  known_hosts
+    ");
     let record = &fleet.say("show ville-lyon --json").ok().json()[0];
     assert_eq!(record["schema"], "fleet.client/1");
     assert_eq!(record["sentry"]["dsn"], "https://***@o1.ingest.sentry.io/42");
@@ -46,7 +70,26 @@ fn render_shows_every_file_with_secrets_masked() {
     let fleet = Fleet::with_clients();
     fleet.with_input(["secrets", "set", "ville-lyon", "SMTP_PASSWORD"], b"aB3-xY9-kL2").ok();
     let shown = fleet.say("render ville-lyon").ok();
-    insta::assert_snapshot!(shown.all(), @"");
+    insta::assert_snapshot!(shown.all(), @r#"
+    exit 0
+    --- stdout
+    ==> docker-compose.yml (0644) <==
+    services:
+      web:
+        image: nginx:1.28
+        environment:
+          PUBLIC_NAME: "Tiny"
+      worker:
+        image: busybox:1.37
+
+    ==> .env (0600) <==
+    DB_PASSWORD='[secret DB_PASSWORD, not made yet]'
+    JWT_KEY='[secret JWT_KEY, not made yet]'
+    PUBLIC_NAME='Tiny'
+    SMTP_PASSWORD='[secret SMTP_PASSWORD]'
+    --- stderr
+    not made yet, `fleet provision ville-lyon` does: DB_PASSWORD, JWT_KEY
+    "#);
     let compose = fleet.say("render ville-lyon docker-compose.yml").ok();
     assert!(compose.out.starts_with("services:\n"), "{}", compose.out);
     let revealed = fleet.say("render ville-lyon .env --reveal").ok();

@@ -22,12 +22,35 @@ fn recovered() -> Fleet {
 #[test]
 fn a_secret_is_set_listed_shown_and_unset() {
     let fleet = Fleet::with_clients();
-    insta::assert_snapshot!(fleet.say("secrets list").ok().all(), @"");
+    insta::assert_snapshot!(fleet.say("secrets list").ok().all(), @"
+    exit 0
+    --- stdout
+    client      name         kind          created  rotated  by
+    ville-lyon  DB_PASSWORD  not made yet
+    ville-lyon  JWT_KEY      not made yet
+    brest       DB_PASSWORD  not made yet
+    brest       JWT_KEY      not made yet
+    ");
     let set = fleet.with_input(["secrets", "set", "brest", "SMTP_PASSWORD"], b"aB3-xY9-kL2\n").ok();
-    insta::assert_snapshot!(set.all(), @"");
+    insta::assert_snapshot!(set.all(), @"
+    exit 0
+    --- stderr
+    set SMTP_PASSWORD; `fleet update brest` brings it to the host
+    ");
     assert_eq!(mode(&fleet.path("secrets/brest.age")), 0o600);
-    insta::assert_snapshot!(steady(&fleet.say("secrets list brest").ok().all()), @"");
-    insta::assert_snapshot!(fleet.say("secrets show brest").ok().all(), @"");
+    insta::assert_snapshot!(steady(&fleet.say("secrets list brest").ok().all()), @"
+    exit 0
+    --- stdout
+    client  name           kind          created     rotated  by
+    brest   SMTP_PASSWORD  set by hand   YYYY-MM-DD           alice@HOST
+    brest   DB_PASSWORD    not made yet
+    brest   JWT_KEY        not made yet
+    ");
+    insta::assert_snapshot!(fleet.say("secrets show brest").ok().all(), @"
+    exit 0
+    --- stdout
+    SMTP_PASSWORD=[secret]
+    ");
     assert_eq!(fleet.say("secrets show brest SMTP_PASSWORD --reveal").ok().out, "aB3-xY9-kL2\n");
     assert_eq!(
         fleet.say("secrets show brest SMTP_PASSWORD --reveal --json").ok().json()[0]["value"],
@@ -51,7 +74,11 @@ fn rotation_makes_new_values_of_generated_names() {
     let before = (value("DB_PASSWORD"), value("JWT_KEY"), value("SMTP_PASSWORD"));
     assert_eq!(fleet.say("secrets rotate brest JWT_KEY").code, 2, "asks first");
     let rotated = fleet.say("secrets rotate brest JWT_KEY --yes").ok();
-    insta::assert_snapshot!(rotated.all(), @"");
+    insta::assert_snapshot!(rotated.all(), @"
+    exit 0
+    --- stderr
+    rotated JWT_KEY; `fleet update brest` brings it to the host
+    ");
     assert_eq!(value("DB_PASSWORD"), before.0);
     assert_ne!(value("JWT_KEY"), before.1);
     assert_eq!(value("JWT_KEY").trim().len(), 64);

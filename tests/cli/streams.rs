@@ -108,3 +108,48 @@ fn a_registry_that_is_held_is_waited_for_and_then_told() {
     assert!(child.wait().unwrap().success());
     assert_eq!(fleet.run(["list", "--json"]).ok().json().len(), 3);
 }
+
+/// Two clients whose address answers, and whose port does not.
+fn nobody_home() -> Fleet {
+    let fleet = Fleet::with_clients();
+    fleet.edit("ip = \"192.0.2.1\"", "ip = \"127.0.0.1\"\nport = 1");
+    fleet.edit("ip = \"192.0.2.2\"", "ip = \"127.0.0.2\"\nport = 1");
+    fleet
+}
+
+#[test]
+fn hosts_that_do_not_answer_are_told_one_by_one() {
+    let fleet = nobody_home();
+    for line in
+        ["test-ssh --all", "status", "logs --all", "provision --all --dry-run", "update --all --dry-run"]
+    {
+        let done = fleet.say(line);
+        assert_eq!(done.code, 4, "{line}: {}", done.all());
+        let said = format!("{}{}", done.out, done.err);
+        assert!(said.contains("ville-lyon") && said.contains("brest"), "{line}: {said}");
+        assert!(said.contains("refuses the connection"), "{line}: {said}");
+        let done = fleet.say(&format!("{line} --json"));
+        assert_eq!(done.code, 4, "{line}");
+        done.json();
+    }
+    let done = fleet.say("provision --all --yes --json");
+    assert_eq!(done.code, 4);
+    let events = done.json();
+    let finished = events.iter().filter(|event| event["type"] == "host-finished").count();
+    assert_eq!((finished, &events[events.len() - 1]["type"]), (2, &"run-finished".into()), "{}", done.out);
+}
+
+#[test]
+fn provision_adds_the_client_it_is_given_and_goes_on_after_a_cut() {
+    let fleet = Fleet::with_clients();
+    let line = "provision --name x --domain x.example.fr --ip 127.0.0.3 --port 1 --tags new";
+    let before = fleet.read("clients.toml");
+    assert_eq!(fleet.say(&format!("{line} --dry-run")).code, 4);
+    assert_eq!(fleet.say(line).code, 2, "nobody can confirm");
+    assert_eq!(fleet.read("clients.toml"), before);
+    assert_eq!(fleet.say(&format!("{line} --yes")).code, 4);
+    let added = fleet.read("clients.toml");
+    assert!(added.starts_with(&before) && added.contains("[clients.x]"), "{added}");
+    assert_eq!(fleet.say(&format!("{line} --yes")).code, 4, "the same again goes on");
+    assert_eq!(fleet.read("clients.toml"), added);
+}

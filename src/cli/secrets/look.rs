@@ -118,7 +118,7 @@ fn given(dsn: &Option<String>, name: &str, client: &crate::registry::Client) -> 
 
 pub fn show(app: &App, args: &ShowArgs) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
-    let client = super::client(&fleet, &args.client)?;
+    let client = Targets::one(&fleet, &args.client)?;
     let secrets = fleet.vault()?.read(&client.name)?;
     let Some(name) = &args.name else {
         for (name, value) in secrets.iter() {

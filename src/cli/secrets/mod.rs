@@ -8,12 +8,10 @@ mod recover;
 mod write;
 
 use super::App;
-use super::context::Fleet;
 use super::exit::refused;
-use crate::diagnostic::nearest;
+use crate::diagnostic::{nearest, shown};
 use crate::event::ExitKind;
 use crate::hint::HintExt as _;
-use crate::registry::Client;
 use crate::secret::Secret;
 use crate::stack::{Stack, Variable};
 
@@ -57,19 +55,6 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     }
 }
 
-/// The one client of exactly this name.
-fn client<'f>(fleet: &'f Fleet, name: &str) -> anyhow::Result<&'f Client> {
-    let registry = &fleet.registry;
-    registry.client(name).ok_or_else(|| {
-        let known = || registry.clients.iter().map(|client| client.name.as_str());
-        let error = refused(format!("no client is called {name:?}"));
-        match nearest(name, known()) {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint("`fleet list` shows the clients"),
-        }
-    })
-}
-
 /// The stack's variable of this name, which must be one that the vault keeps.
 fn variable<'s>(stack: &'s Stack, name: &str) -> anyhow::Result<&'s Variable> {
     let kept = |variable: &&Variable| variable.secret || variable.generate.is_some();
@@ -79,7 +64,7 @@ fn variable<'s>(stack: &'s Stack, name: &str) -> anyhow::Result<&'s Variable> {
             .hint(format!("set it in clients.toml: env = {{ {name} = \"...\" }}"))),
         None => {
             let known: Vec<&str> = stack.env.vault_names().collect();
-            let error = refused(format!("stack {} knows no secret {name:?}", stack.name));
+            let error = refused(format!("stack {} knows no secret {}", stack.name, shown(name)));
             Err(match (nearest(name, known.iter().copied()), known.is_empty()) {
                 (Some(near), _) => error.hint(format!("did you mean `{near}`?")),
                 (None, true) => error.hint("it has none at all"),

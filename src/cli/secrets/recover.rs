@@ -8,6 +8,7 @@ use super::super::App;
 use super::super::ask;
 use super::super::context::Fleet;
 use super::super::exit::{refused, usage};
+use super::super::targets::Targets;
 use super::dotenv;
 use super::look::record;
 use crate::event::ExitKind;
@@ -34,7 +35,7 @@ pub struct Args {
 
 pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
-    let client = super::client(&fleet, &args.client)?;
+    let client = Targets::one(&fleet, &args.client)?;
     let stack = fleet.stack(client)?;
     let vault = fleet.vault()?;
     if vault.exists(&client.name)? {

@@ -8,6 +8,7 @@ use super::super::App;
 use super::super::ask::{self, Yes};
 use super::super::context::Fleet;
 use super::super::exit::{refused, usage};
+use super::super::targets::Targets;
 use super::look::{record, unknown};
 use crate::event::ExitKind;
 use crate::hint::HintExt as _;
@@ -30,6 +31,10 @@ pub struct SetArgs {
     /// Name of the secret, such as SMTP_PASSWORD
     #[arg(value_name = "NAME")]
     pub name: String,
+
+    // Caught here, so that no message repeats what was meant to be the value.
+    #[arg(hide = true, allow_hyphen_values = true, trailing_var_arg = true)]
+    pub value: Vec<String>,
 
     /// Take the value from this file, such as password.txt; a line end after it is left out
     #[arg(long, value_name = "FILE")]
@@ -81,12 +86,12 @@ pub struct UnsetArgs {
 
 pub fn set(app: &App, args: &SetArgs) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
-    if args.name.contains('=') {
+    if args.name.contains('=') || !args.value.is_empty() {
         // Whoever wrote this meant a value; it is not repeated.
         return Err(usage("a value was given as an argument, where every user of this machine can read it")
             .hint("give only the name, and the value on standard input; count the one given as known"));
     }
-    let client = super::client(&fleet, &args.client)?;
+    let client = Targets::one(&fleet, &args.client)?;
     let stack = fleet.stack(client)?;
     let variable = super::variable(&stack, &args.name)?;
     let value = match &args.from_file {
@@ -111,7 +116,7 @@ pub fn set(app: &App, args: &SetArgs) -> anyhow::Result<ExitKind> {
 
 pub fn rotate(app: &App, args: &RotateArgs) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
-    let client = super::client(&fleet, &args.client)?;
+    let client = Targets::one(&fleet, &args.client)?;
     let stack = fleet.stack(client)?;
     let vault = fleet.vault()?;
     let present = vault.read(&client.name)?;
@@ -154,7 +159,7 @@ pub fn rotate(app: &App, args: &RotateArgs) -> anyhow::Result<ExitKind> {
 
 pub fn unset(app: &App, args: &UnsetArgs) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
-    let client = super::client(&fleet, &args.client)?;
+    let client = Targets::one(&fleet, &args.client)?;
     let vault = fleet.vault()?;
     let names = args.names.join(", ");
     args.yes.sure(app, "unset takes secrets away", &format!("take {names} of {} away?", client.name))?;

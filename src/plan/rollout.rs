@@ -1,0 +1,293 @@
+//! Stage "rollout": a prepared release begins to serve, or the one before goes on serving.
+//!
+//! Order: migrations, start-first services one by one, all the rest, health gate, commit point. From the first service on until the commit point a
+//! fault is answered by the undo steps, and a request to stop waits.
+
+use std::time::Duration;
+
+use super::health::Gate;
+use super::release::up_to_date;
+use super::{Action, Change, Desired, Refusal, Step, Undo};
+use crate::facts::{Container, Facts, State};
+use crate::ops::compose::Project;
+use crate::ops::postgres::Migration;
+use crate::ops::release;
+use crate::ops::rollout::start_first;
+
+/// Longest time until all services are healthy, when none asks for more.
+const GATE_LIMIT: Duration = Duration::from_secs(180);
+
+pub(super) fn plan(desired: &Desired, facts: &Facts) -> Result<(Vec<Step>, Option<Undo>), Refusal> {
+    let mut steps = Vec::new();
+    let mut undo = None;
+    migrations(desired, facts, &mut steps)?;
+    let fresh = up_to_date(desired, facts);
+    password(desired, facts, &mut steps);
+    if !fresh || !all_well(desired, facts) {
+        let from = steps.len();
+        steps.extend(turn(desired, facts, &desired.release.project));
+        steps.push(wait(desired));
+        if !fresh {
+            steps.push(commit(desired, new_state(desired, facts)));
+        }
+        undo = back(desired, facts, from..steps.len());
+    }
+    certificate(desired, facts, &mut steps);
+    if !fresh && let Some(state) = &facts.state {
+        let id = &desired.release.id;
+        let keep = desired.release.keep;
+        let prune = release::prune(&desired.layout, keep, id, Some(state.release.as_str()));
+        steps.push(Step::run("remove old releases", Change::Destroy, prune));
+    }
+    Ok((steps, undo))
+}
+
+/// Back to a release that is kept: the one named, or the one before.
+pub(super) fn rollback(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Refusal> {
+    let current = facts.state.as_ref().map(|state| state.release.as_str());
+    let kept: Vec<&str> = facts
+        .releases
+        .iter()
+        .filter(|(id, release)| release.kept() && Some(id.as_str()) != current)
+        .map(|(id, _)| id.as_str())
+        .collect();
+    let there = if kept.is_empty() {
+        "no other release is kept on this host".to_owned()
+    } else {
+        format!("kept on this host: {}", kept.join(", "))
+    };
+    let previous = facts.state.as_ref().and_then(|state| state.previous.as_deref());
+    let Some(wanted) = desired.rollback_to.as_deref().or(previous) else {
+        return Err(Refusal { message: "there is no release to go back to".into(), hint: there });
+    };
+    if Some(wanted) == current {
+        return Ok(Vec::new());
+    }
+    let Some(state) =
+        facts.releases.get(wanted).filter(|release| release.kept()).and_then(|it| it.state.as_ref())
+    else {
+        return Err(Refusal { message: format!("release {wanted} cannot be gone back to"), hint: there });
+    };
+    let mut steps = turn(desired, &Facts::default(), &project(desired, wanted));
+    steps.push(wait(desired));
+    let state = State {
+        previous: current.map(str::to_owned),
+        who: desired.who.clone(),
+        run: desired.run.clone(),
+        at: desired.at.clone(),
+        ..state.clone()
+    };
+    steps.push(commit(desired, state));
+    Ok(steps)
+}
+
+/// Pending migrations alone.
+pub(super) fn migrate(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Refusal> {
+    if desired.release.database.is_some() && facts.migrations.is_none() {
+        return Err(Refusal {
+            message: "the database does not answer, so nobody knows what was applied".into(),
+            hint: format!("fleet status {}; fleet logs {}", desired.client, desired.client),
+        });
+    }
+    let mut steps = Vec::new();
+    migrations(desired, facts, &mut steps)?;
+    Ok(steps)
+}
+
+fn all_well(desired: &Desired, facts: &Facts) -> bool {
+    let there = |service: &str| facts.containers.iter().any(|container| container.service == service);
+    !facts.containers.is_empty()
+        && facts.containers.iter().all(Container::well)
+        && desired.release.health.iter().all(|(service, _)| there(service))
+}
+
+/// Brings the services to a release. What runs as it shall is not touched.
+fn turn(desired: &Desired, facts: &Facts, project: &Project) -> Vec<Step> {
+    let wanted = &desired.release;
+    if facts.state.is_none() && facts.containers.is_empty() && project.release == wanted.id {
+        return vec![Step::run("start services", Change::Modify, project.up())];
+    }
+    let mut steps = Vec::new();
+    let named = |service: &String| wanted.services.is_empty() || wanted.services.contains(service);
+    for (service, deadline) in wanted.start_first.iter().filter(|(service, _)| named(service)) {
+        if changed(desired, facts, service) {
+            let title = format!("replace {service}");
+            let step = Step::run(title, Change::Modify, start_first(project, service, *deadline));
+            steps.push(step.detail("the new container is healthy before the old one stops"));
+        }
+    }
+    let others: Vec<String> =
+        wanted.services.iter().filter(|service| !wanted.is_start_first(service)).cloned().collect();
+    if wanted.services.is_empty() {
+        steps.push(Step::run("start what else changed", Change::Modify, project.up()));
+    } else if !others.is_empty() {
+        steps.push(
+            Step::run("replace named services", Change::Modify, project.replace(&others))
+                .detail(others.join(" ")),
+        );
+    }
+    steps
+}
+
+/// Whether a service must be replaced, as far as can be known now: exactly once the release is on
+/// the host, by image and environment before.
+fn changed(desired: &Desired, facts: &Facts, service: &str) -> bool {
+    let mut containers = facts.containers.iter().filter(|container| container.service == service);
+    if let Some(hash) = facts.services.get(service) {
+        return !containers.any(|container| container.config_hash == *hash && container.well());
+    }
+    let Some(state) = &facts.state else { return true };
+    state.images.get(service) != desired.release.images.get(service)
+        || state.env_digest != desired.release.env_digest
+        || !containers.any(Container::well)
+}
+
+/// The steps that bring back what served before, if anything did.
+fn back(desired: &Desired, facts: &Facts, critical: std::ops::Range<usize>) -> Option<Undo> {
+    let state = facts.state.as_ref().filter(|state| state.release != desired.release.id)?;
+    if !facts.releases.get(&state.release).is_some_and(crate::facts::ReleaseFact::kept) {
+        return None;
+    }
+    let mut steps = vec![Step::run(
+        "mark the release as failed",
+        Change::Modify,
+        release::mark_failed(&desired.layout, &desired.release.id),
+    )];
+    // Nothing is known of what the fault left behind, so each service is looked at.
+    steps.extend(turn(desired, &Facts::default(), &project(desired, &state.release)));
+    steps.push(wait(desired));
+    Some(Undo { critical, release: state.release.clone(), steps })
+}
+
+fn project(desired: &Desired, release: &str) -> Project {
+    Project { release: release.to_owned(), ..desired.release.project.clone() }
+}
+
+fn wait(desired: &Desired) -> Step {
+    Step {
+        title: "wait until healthy".into(),
+        change: Change::Nothing,
+        details: desired.release.health.iter().map(|(service, _)| service.clone()).collect(),
+        action: Action::Await(gate(desired)),
+        hint: Some(format!("`fleet logs {}` shows more of what the services say", desired.client)),
+    }
+}
+
+fn commit(desired: &Desired, state: State) -> Step {
+    let before = state.previous.as_ref().map_or(String::new(), |id| format!(", before: {id}"));
+    Step::run("commit", Change::Modify, release::commit(&desired.layout, &state))
+        .detail(format!("current -> {}{before}", state.release))
+}
+
+fn migrations(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) -> Result<(), Refusal> {
+    let Some(database) = &desired.release.database else { return Ok(()) };
+    let none = Default::default();
+    let applied = facts.migrations.as_ref().unwrap_or(&none);
+    let mut pending: Vec<&Migration> = Vec::new();
+    for migration in &desired.release.migrations {
+        match applied.get(&migration.name) {
+            None => pending.push(migration),
+            Some(hash) if *hash == migration.sha256 => {}
+            Some(_) => {
+                return Err(Refusal {
+                    message: format!("migration {} was edited after it was applied here", migration.name),
+                    hint: "put the file back as it was and write the change as a new migration".into(),
+                });
+            }
+        }
+    }
+    if pending.is_empty() {
+        return Ok(());
+    }
+    if !applied.is_empty() {
+        steps.push(Step::run("dump the database first", Change::Create, database.dump_before(&desired.run)));
+    }
+    for migration in pending {
+        steps.push(
+            Step::run(
+                format!("migrate {}", migration.name),
+                Change::Modify,
+                database.migrate(migration, &desired.who),
+            )
+            .hint("the migration was undone as a whole; the release before still serves"),
+        );
+    }
+    Ok(())
+}
+
+/// A password that was rotated is changed in the database just before the services that use it
+/// start anew; connections that are open stay.
+fn password(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
+    let wanted = desired.release.password_digest();
+    let known = facts.state.as_ref().and_then(|state| state.password_digest.as_ref());
+    let changed = known.is_some() && known != wanted.as_ref();
+    if let (true, Some(database), Some(password)) =
+        (changed, &desired.release.database, &desired.release.password)
+    {
+        steps.push(Step::run("set the database password", Change::Modify, database.set_password(password)));
+    }
+}
+
+fn gate(desired: &Desired) -> Gate {
+    let wanted = &desired.release;
+    let slowest = wanted.health.iter().map(|(_, health)| health.deadline).max().unwrap_or(GATE_LIMIT);
+    let quickest = wanted.health.iter().map(|(_, health)| health.interval).min();
+    Gate {
+        stack: desired.layout.stack.clone(),
+        services: wanted.health.clone(),
+        front: wanted
+            .front
+            .clone()
+            .and_then(|front| Some((desired.domain.clone(), desired.schedule.health_url.clone()?, front))),
+        interval: quickest.unwrap_or(Duration::from_secs(2)),
+        deadline: slowest.max(GATE_LIMIT),
+        steady: desired.release.bake,
+    }
+}
+
+fn certificate(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
+    let Some(tls) = &desired.tls else { return };
+    let issued = facts.value("live_serial").is_some()
+        && facts.value("live_server") == Some(tls.server.as_str())
+        && facts.value("live_names").is_some_and(|names| {
+            names.split(',').any(|name| name.trim() == format!("DNS:{}", desired.domain))
+        });
+    let installed = facts.value("live_serial") == facts.value("disk_serial");
+    let served = facts.value("served_serial") == facts.value("disk_serial");
+    if !(issued && installed && served) {
+        steps.push(
+            Step::run("obtain and serve the certificate", Change::Create, tls.obtain())
+                .detail(format!("{} from {}", desired.domain, tls.server))
+                .hint(format!(
+                    "{} must point to this host and port 80 must be reachable from outside; then run the same command again",
+                    desired.domain
+                )),
+        );
+    }
+}
+
+fn new_state(desired: &Desired, facts: &Facts) -> State {
+    let wanted = &desired.release;
+    // A release of which only some services were started is never taken for the whole one.
+    let digest =
+        if wanted.services.is_empty() { wanted.digest.clone() } else { format!("partial:{}", wanted.digest) };
+    let before = facts.state.as_ref();
+    State {
+        schema: "fleet.state/1".into(),
+        release: wanted.id.clone(),
+        digest,
+        version: wanted.version.clone(),
+        client: desired.client.clone(),
+        domain: desired.domain.clone(),
+        images: wanted.images.clone(),
+        env_digest: wanted.env_digest.clone(),
+        password_digest: wanted.password_digest(),
+        who: desired.who.clone(),
+        run: desired.run.clone(),
+        at: desired.at.clone(),
+        previous: before
+            .map(|state| state.release.clone())
+            .filter(|id| *id != wanted.id)
+            .or_else(|| before.and_then(|state| state.previous.clone())),
+    }
+}

@@ -1,0 +1,104 @@
+//! Killed, interrupted, cut off: what served still serves, and the next run finishes.
+
+use std::time::Duration;
+
+use super::kit::{Fleet, Host, eventually, get, town};
+
+/// What is left of a killed run: its commands end by themselves, its lease runs out. Three minutes are
+/// not waited for here: the lease's end is brought near instead.
+pub fn after_the_kill(fleet: &Fleet, host: &Host, stack: &str, words: &[&str]) {
+    let refused = fleet.run(words).expect(6);
+    refused.outcome(&host.name, "locked");
+    let lease = host.sh(&format!("cat /run/lock/fleet-{stack}.lease; date +%s")).ok();
+    let (lease, now) = lease.trim().rsplit_once('\n').expect("two lines");
+    let lease: serde_json::Value = serde_json::from_str(lease).expect("the lease is JSON");
+    let left = lease["expires"].as_i64().expect("its end") - now.trim().parse::<i64>().expect("a clock");
+    assert!((1..=180).contains(&left), "a dead run's lease lasts no longer than three minutes: {left} s");
+    eventually("what the killed run had started ends", Duration::from_secs(240), || {
+        let said = host.sh("ps -eo args | grep -E '^(sudo|timeout|docker (compose|build)|apt-get|rsync) ' | grep -v 'sudo -n sh -s$' | grep -v grep; true").ok();
+        if said.trim().is_empty() { Ok(()) } else { Err(said) }
+    });
+    host.sh(&format!("sed -i 's/\"expires\":[0-9]*/\"expires\":1/' /run/lock/fleet-{stack}.lease")).ok();
+}
+
+#[test]
+fn a_killed_update_is_finished_by_the_next_run() {
+    let town = town();
+    let (fleet, host) = (&town.fleet, &town.two);
+    let client = host.name.as_str();
+    let words = ["update", client, "--yes", "--json"];
+    fleet.run(&words).expect(0);
+    for (round, step) in ["push source", "build portail", "start services", "commit"].iter().enumerate() {
+        let mark = format!("killed at {step}");
+        town.touch("portail", &mark);
+        let (mut child, _lines) = fleet.until_step(&words, step);
+        child.kill().expect("SIGKILL");
+        child.wait().expect("it is gone");
+        let answer = get(host, "/api/health");
+        assert_eq!(answer.status, 200, "something serves after a kill at {step:?}: {answer:?}");
+        after_the_kill(fleet, host, "geoclic", &words);
+        fleet.run(&words).expect(0).outcome(client, "changed");
+        let page = get(host, "/");
+        assert!(page.body.contains(&mark), "round {round}: the new release serves: {page:?}");
+        fleet.run(&words).expect(0).outcome(client, "unchanged");
+    }
+    fleet.run(&["status", client]).expect(0);
+}
+
+#[test]
+fn an_interrupt_ends_after_the_running_step() {
+    let town = town();
+    let (fleet, host) = (&town.fleet, &town.two);
+    let client = host.name.as_str();
+    let words = ["update", client, "--yes", "--json"];
+    fleet.run(&words).expect(0);
+    town.touch("demandes", "interrupted");
+    let (mut child, mut lines) = fleet.until_step(&words, "build demandes");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("SIGINT");
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut lines, &mut rest).expect("the rest");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130), "{rest}");
+    let events: Vec<serde_json::Value> =
+        rest.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let finished =
+        events.iter().position(|event| event["type"] == "step-finished").expect("the step is finished");
+    assert_eq!(events[finished]["result"], "done", "{rest}");
+    assert!(events.iter().all(|event| event["type"] != "step-started"), "no other step begins: {rest}");
+    let ended =
+        events.iter().find(|event| event["type"] == "host-finished").expect("the host has an outcome");
+    assert_eq!(ended["outcome"], "skipped", "{ended:#}");
+    assert_eq!(get(host, "/api/health").status, 200);
+    // No lease is in the way: an interrupted run gives it back.
+    fleet.run(&words).expect(0).outcome(client, "changed");
+    fleet.run(&words).expect(0).outcome(client, "unchanged");
+}
+
+#[test]
+fn a_link_that_breaks_in_the_middle_is_finished_by_the_next_run() {
+    let town = town();
+    let (fleet, host) = (&town.fleet, &town.two);
+    let client = host.name.as_str();
+    let words = ["update", client, "--yes", "--json"];
+    fleet.run(&words).expect(0);
+    town.touch("carto", "the link broke");
+    let (mut child, mut lines) = fleet.until_step(&words, "build carto");
+    super::kit::lab().script(&["fault", client, "cut"]);
+    let started = std::time::Instant::now();
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut lines, &mut rest).expect("the rest");
+    let code = child.wait().expect("it ends").code();
+    super::kit::lab().script(&["heal", client]);
+    assert!(
+        started.elapsed() < Duration::from_secs(180),
+        "a dead link is noticed in time: {:?}",
+        started.elapsed()
+    );
+    assert_eq!(code, Some(1), "{rest}");
+    let ended = rest.lines().find(|line| line.contains("host-finished")).expect("the host has an outcome");
+    assert!(ended.contains("\"outcome\":\"unknown\""), "what was done there is not known: {ended}");
+    assert_eq!(get(host, "/api/health").status, 200, "the release before serves on");
+    after_the_kill(fleet, host, "geoclic", &words);
+    fleet.run(&words).expect(0).outcome(client, "changed");
+    fleet.run(&words).expect(0).outcome(client, "unchanged");
+}

@@ -1,0 +1,19 @@
+//! fleet on real hosts: the real binary against the servers of `scripts/lab.sh`.
+//!
+//! Rule of this room: a scenario takes the hosts it needs (`town()` or a host of its own), says in
+//! each assertion what was promised, and leaves its hosts well, so that scenarios can run in any
+//! order and one that fails tells the truth about itself alone.
+
+mod kit;
+
+mod any_stack;
+mod backup;
+mod boundaries;
+mod certificate;
+mod cuts;
+mod lease;
+mod provision;
+mod reach;
+mod rollout;
+mod secrets;
+mod watch;

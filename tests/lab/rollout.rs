@@ -1,0 +1,142 @@
+//! Updates: what changed and nothing else, said beforehand; a bad one leaves what was.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::kit::{Host, TownGuard, eventually, get, post, town};
+use super::provision::same;
+
+/// Services whose container is another one than before.
+fn replaced(before: &BTreeMap<String, String>, host: &Host) -> Vec<String> {
+    let after = host.containers("geoclic");
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>(), "the same services");
+    after.into_iter().filter(|(service, id)| before[service] != *id).map(|(service, _)| service).collect()
+}
+
+/// The town with nothing pending.
+fn settled() -> TownGuard {
+    let town = town();
+    town.fleet.run(&["update", "--all", "--yes"]).expect(0);
+    town
+}
+
+#[test]
+fn an_update_replaces_what_changed_and_nothing_else() {
+    let town = settled();
+    let before = town.hosts().map(|host| host.containers("geoclic"));
+    town.touch("portail", "an update of one service");
+    town.fleet.run(&["update", "--all", "--check"]).expect(5);
+
+    let state = town.one.state();
+    let plan = town.fleet.run(&["update", "--all", "--dry-run"]).expect(0);
+    assert!(plan.stdout.contains("build portail"), "the plan names what is built: {}", plan.stdout);
+    assert!(!plan.stdout.contains("build api"), "and only that: {}", plan.stdout);
+    same(&state, &town.one.state());
+
+    let ran = town.fleet.run(&["update", "--all", "--yes", "--json"]).expect(0);
+    for (host, before) in town.hosts().into_iter().zip(&before) {
+        ran.outcome(&host.name, "changed");
+        assert_eq!(replaced(before, host), ["portail"], "on {}", host.name);
+        let page = get(host, "/");
+        assert!(
+            page.body.contains("an update of one service"),
+            "{} serves the new page: {page:?}",
+            host.name
+        );
+    }
+    let built: Vec<String> = ran.steps().into_iter().filter(|step| step.starts_with("build")).collect();
+    assert!(built.iter().all(|step| step == "build portail"), "only what changed is built: {built:?}");
+
+    town.fleet.run(&["update", "--all", "--check"]).expect(0);
+    let again = town.fleet.run(&["update", "--all", "--yes", "--json"]).expect(0);
+    for host in town.hosts() {
+        again.outcome(&host.name, "unchanged");
+    }
+    assert!(again.steps().is_empty(), "{:?}", again.steps());
+}
+
+#[test]
+fn only_the_services_that_are_named_are_restarted() {
+    let town = settled();
+    let host = &town.one;
+    let before = host.containers("geoclic");
+    town.touch("carto", "named");
+    town.touch("terrain", "not named");
+    let client = host.name.as_str();
+    town.fleet
+        .run(&["update", client, "--services", "carto", "--yes", "--json"])
+        .expect(0)
+        .outcome(client, "changed");
+    assert_eq!(replaced(&before, host), ["carto"]);
+    // What was left out is still pending, and comes with the next whole update.
+    town.fleet.run(&["update", client, "--check"]).expect(5);
+    town.fleet.run(&["update", client, "--yes"]).expect(0);
+    assert_eq!(replaced(&before, host), ["carto", "terrain"]);
+
+    let wrong = town.fleet.run(&["update", client, "--services", "cartto", "--yes"]).expect(3);
+    assert!(wrong.stderr.contains("cartto") && wrong.stderr.contains("carto"), "{}", wrong.stderr);
+    town.fleet.run(&["update", "--yes"]).expect(2);
+    town.fleet.run(&["update", client]).expect(2);
+    town.fleet.run(&["update", "--all", "--yes"]).expect(0);
+}
+
+#[test]
+fn a_failing_migration_is_undone_and_the_old_release_serves_on() {
+    let town = settled();
+    let host = &town.one;
+    let client = host.name.as_str();
+    let created = post(host, "/api/demandes", "application/json", br#"{"titre": "nid de poule"}"#);
+    assert_eq!(created.status, 201, "{created:?}");
+    let row = created.json()["id"].as_str().expect("an id").to_owned();
+    let (before, release) = (host.containers("geoclic"), host.sh("readlink /opt/geoclic/current").ok());
+
+    let migration = "app/migrations/004_broken.sql";
+    town.fleet.write(
+        migration,
+        "CREATE TABLE half_done (id int);\nDELETE FROM demandes;\nSELECT planted_mistake;\n",
+    );
+    let ran = town.fleet.run(&["update", client, "--yes", "--json"]);
+    let _ = std::fs::remove_file(town.fleet.path(migration));
+    let ended = ran.expect(1).outcome(client, "failed");
+    let fault = &ended["fault"];
+    assert_eq!(fault["step"], "migrate 004_broken.sql", "{ended:#}");
+    assert!(
+        fault["lines"].to_string().contains("planted_mistake"),
+        "what PostgreSQL said is shown: {ended:#}"
+    );
+    assert!(fault["hint"].as_str().is_some_and(|hint| hint.contains("undone")), "{ended:#}");
+
+    assert!(replaced(&before, host).is_empty(), "no container was touched");
+    assert_eq!(host.sh("readlink /opt/geoclic/current").ok(), release, "the release before is current");
+    let found = get(host, &format!("/api/demandes/{row}"));
+    assert_eq!(found.status, 200, "rows that were there are there: {found:?}");
+    let tables = host.sh("docker exec geoclic-database-1 psql -U geoclic -d geoclic -Atc \"select count(*) from pg_tables where tablename = 'half_done'\"").ok();
+    assert_eq!(tables.trim(), "0", "nothing of the migration stays");
+    town.fleet.run(&["update", client, "--yes", "--json"]).expect(0).outcome(client, "unchanged");
+}
+
+#[test]
+fn a_release_that_does_not_become_healthy_fails_with_its_own_words() {
+    let town = settled();
+    let host = &town.one;
+    let client = host.name.as_str();
+    let good = town.fleet.read("app/api/main.py");
+    town.fleet.write("app/api/main.py", &format!("raise RuntimeError('planted: no such luck')\n{good}"));
+    let ran = town.fleet.run(&["update", client, "--yes", "--json"]);
+    town.fleet.write("app/api/main.py", &good);
+    let ended = ran.expect(1).outcome(client, "failed");
+    let fault = &ended["fault"];
+    assert!(
+        fault["message"].as_str().is_some_and(|text| text.contains("api")),
+        "it names the service: {ended:#}"
+    );
+    assert!(fault["lines"].to_string().contains("planted: no such luck"), "and shows its log: {ended:#}");
+    let current = town.fleet.run(&["status", client, "--json"]).expect(1);
+    assert!(current.stdout.contains("api"), "status names the service: {}", current.stdout);
+    // The source is as before, so the next run brings back the release that was committed.
+    town.fleet.run(&["update", client, "--yes", "--json"]).expect(0).outcome(client, "changed");
+    eventually("the release before serves again", Duration::from_secs(30), || {
+        let answer = get(host, "/api/health");
+        if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
+}
