@@ -34,6 +34,8 @@ pub struct Facts {
     pub migrations: Option<BTreeMap<String, String>>,
     pub state: Option<State>,
     pub lease: Option<Lease>,
+    /// Files of the current release that are not as they were written.
+    pub drift: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,12 +123,38 @@ pub struct State {
     pub previous: Option<String>,
 }
 
+impl State {
+    /// Whether everything in it may go into paths and messages: a state that a host made up is as
+    /// good as none.
+    fn plain(&self) -> bool {
+        let harmless = |text: &str| {
+            matches!(crate::secret::clean(text), std::borrow::Cow::Borrowed(_))
+                && !text.contains(['\n', '\t'])
+        };
+        plain_id(&self.release)
+            && self.previous.as_deref().is_none_or(plain_id)
+            && [&self.version, &self.client, &self.domain, &self.who, &self.run, &self.at]
+                .into_iter()
+                .all(|text| harmless(text))
+            && self.images.iter().all(|(service, image)| harmless(service) && harmless(image))
+    }
+}
+
+/// Release ids become folder names on the host.
+fn plain_id(text: &str) -> bool {
+    let allowed = |char: char| char.is_ascii_alphanumeric() || "-_.".contains(char);
+    !text.is_empty() && text.len() <= 64 && !text.starts_with(['-', '.']) && text.chars().all(allowed)
+}
+
 /// Who is changing the host now. Times are seconds of the host's own clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     pub holder: String,
     pub run: String,
     pub verb: String,
+    /// When it was first taken; a renewal keeps it.
+    #[serde(default)]
+    pub since: Option<u64>,
     pub expires: u64,
 }
 
@@ -142,7 +170,8 @@ impl Facts {
     /// # Errors
     /// [`FactsError::Cut`] without the closing line.
     pub fn parse(answer: &[u8]) -> Result<Facts, FactsError> {
-        let text = String::from_utf8_lossy(answer);
+        // Values end up on terminals and in messages: nothing in them may move a cursor.
+        let text = crate::secret::clean_bytes(answer);
         let mut facts = Facts::default();
         let mut complete = false;
         for line in text.lines() {
@@ -150,7 +179,8 @@ impl Facts {
             if value.len() > MAX_VALUE {
                 continue;
             }
-            complete |= key == "end";
+            // The last line says so: one in the middle is a value that looks like it.
+            complete = key == "end";
             facts.take(key, value);
         }
         if facts.value("database").is_some() && facts.migrations.is_none() {
@@ -189,9 +219,12 @@ impl Facts {
                     "failed" => ReleaseMark::Failed,
                     _ => ReleaseMark::Partial,
                 };
-                let state = decode(&next());
-                self.releases.insert(name, ReleaseFact { mark, state });
+                let state = decode(&next()).filter(State::plain);
+                if plain_id(&name) {
+                    self.releases.insert(name, ReleaseFact { mark, state });
+                }
             }
+            "current" if !plain_id(value) => {}
             "container" => self.containers.push(Container {
                 id: next(),
                 service: next(),
@@ -217,7 +250,10 @@ impl Facts {
                 let name = next();
                 self.migrations.get_or_insert_default().insert(name, next());
             }
-            "state" => self.state = decode(value),
+            "drift" => {
+                self.drift.insert(value.to_owned());
+            }
+            "state" => self.state = decode(value).filter(State::plain),
             "lease" => self.lease = decode(value),
             _ => {
                 self.values.entry(key.to_owned()).or_insert_with(|| value.to_owned());
@@ -250,7 +286,25 @@ impl Facts {
     #[must_use]
     pub fn http(&self) -> Option<(u16, f64)> {
         let (code, seconds) = self.value("http")?.split_once(' ')?;
-        Some((code.parse().ok()?, seconds.parse().ok()?))
+        let seconds = seconds.parse::<f64>().ok().filter(|seconds| seconds.is_finite())?;
+        Some((code.parse().ok()?, seconds))
+    }
+
+    /// Whether the certificate of a prefix (`live`, `disk`, `served`) is past its last day, by the
+    /// host's own clock. One without a date that can be read is not.
+    #[must_use]
+    pub fn expired(&self, prefix: &str) -> bool {
+        self.certificate_left(prefix).is_some_and(|left| left <= 0)
+    }
+
+    /// Seconds that a certificate has left, by the host's own clock; negative when it is expired.
+    #[must_use]
+    pub fn certificate_left(&self, prefix: &str) -> Option<i64> {
+        let text = self.value(&format!("{prefix}_not_after"))?;
+        // As openssl prints it: `Feb  8 10:00:00 2027 GMT`.
+        let at = jiff::civil::DateTime::strptime("%b %d %H:%M:%S %Y GMT", text).ok()?;
+        let at = at.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
+        Some(at.saturating_sub(i64::try_from(self.number("clock")?).ok()?))
     }
 
     /// Body of the health answer when it is JSON.
@@ -286,6 +340,9 @@ impl Facts {
         for (name, hash) in self.migrations.iter().flatten() {
             add(name);
             add(hash);
+        }
+        for path in &self.drift {
+            add(path);
         }
         for container in &self.containers {
             add(&container.id);

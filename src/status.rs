@@ -36,6 +36,8 @@ pub struct Status {
     pub reboot_required: bool,
     pub backup: Option<Backup>,
     pub sentry: Option<Sentry>,
+    /// Files of the release that were edited on the host.
+    pub drift: Vec<String>,
     /// What is wrong, worst first; empty when all is well.
     pub problems: Vec<String>,
 }
@@ -74,6 +76,8 @@ pub struct Tls {
     pub current: bool,
     /// A placeholder of our own, before the first certificate.
     pub placeholder: bool,
+    /// Whole days until it expires, by the host's own clock; negative once it has.
+    pub days_left: Option<i64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -132,6 +136,7 @@ impl Status {
             reboot_required: false,
             backup: None,
             sentry: None,
+            drift: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -158,6 +163,7 @@ impl Status {
             reboot_required: facts.value("reboot_required").is_some(),
             backup: backup(facts),
             sentry: expected.sentry_path.as_deref().and_then(|path| sentry(facts, path)),
+            drift: facts.drift.iter().map(|path| clean(path)).collect(),
             ..Status::empty(expected, seconds)
         };
         status.problems = problems(expected, &status);
@@ -192,12 +198,15 @@ fn tls(facts: &Facts) -> Option<Tls> {
         serial: value("disk_serial"),
         current: facts.value("served_serial") == facts.value("disk_serial"),
         placeholder: facts.value("disk_issuer").is_some_and(|issuer| issuer.contains("fleet placeholder")),
+        days_left: facts.certificate_left("disk").map(|seconds| seconds.div_euclid(86_400)),
     })
 }
 
 fn percent(total: Option<u64>, free: Option<u64>) -> Option<u64> {
     let (total, free) = (total?, free?);
-    (total > 0).then(|| 100 - (free.min(total) * 100 / total))
+    // Numbers of a host may be of any size.
+    let used = 100 - u128::from(free.min(total)) * 100 / u128::from(total.max(1));
+    (total > 0).then(|| u64::try_from(used).unwrap_or(100))
 }
 
 fn backup(facts: &Facts) -> Option<Backup> {
@@ -241,10 +250,14 @@ fn problems(expected: &Expected, status: &Status) -> Vec<String> {
         match &status.tls {
             None => list.push("no certificate".to_owned()),
             Some(tls) if tls.placeholder => list.push("placeholder certificate".to_owned()),
+            Some(tls) if tls.days_left.is_some_and(|days| days < 0) => {
+                list.push("certificate expired".to_owned());
+            }
             Some(tls) if !tls.current => list.push("certificate on disk is not served".to_owned()),
             Some(_) => {}
         }
     }
+    list.extend(status.drift.iter().map(|path| format!("edited on the host: {path}")));
     if let Some(percent) = status.disk_percent.filter(|percent| *percent >= DISK_FULL) {
         list.push(format!("disk {percent}% full"));
     }
@@ -258,3 +271,6 @@ fn problems(expected: &Expected, status: &Status) -> Vec<String> {
     }
     list
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 
+use super::exit::refused;
 use super::global::Global;
 use crate::hint::HintExt as _;
-use crate::registry::{Client, Registry};
-use crate::ssh::Target;
+use crate::registry::{self, Client, Registry};
+use crate::ssh::{Target, Transport};
 use crate::stack::Stack;
 use crate::stack_source::load_stack;
 use crate::vault::Vault;
@@ -63,6 +64,20 @@ impl Fleet {
         Ok(stack)
     }
 
+    /// The same, where the named service is one of it.
+    ///
+    /// # Errors
+    /// As [`Fleet::stack`], and a service that the stack does not have.
+    pub fn stack_with(&self, client: &Client, service: &str) -> anyhow::Result<Arc<Stack>> {
+        let stack = self.stack(client)?;
+        if stack.service(service).is_none() {
+            let list: Vec<&str> = stack.services.iter().map(|service| service.name.as_str()).collect();
+            return Err(refused(format!("stack {} has no service {service:?}", stack.name))
+                .hint(format!("its services are {}", list.join(", "))));
+        }
+        Ok(stack)
+    }
+
     /// # Errors
     /// Recipients that are no keys.
     pub fn vault(&self) -> anyhow::Result<Vault> {
@@ -100,6 +115,10 @@ impl Fleet {
             jump: client.jump.as_ref().map(ToString::to_string),
             agent: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
             connect_timeout: self.registry.fleet.connect_timeout,
+            transport: match client.transport {
+                registry::Transport::Native => Transport::Native,
+                registry::Transport::OpenSsh => Transport::OpenSsh,
+            },
         }
     }
 

@@ -9,18 +9,24 @@ mod assemble;
 mod change;
 mod completions;
 mod context;
+mod exec;
 mod exit;
 mod explain;
 pub mod global;
 mod init;
 mod list;
+mod lock;
 mod logs;
+mod migrate;
+mod migrations;
+mod policy;
 mod preview;
 mod provision;
 mod remove;
 mod render;
 mod rollback;
 mod running;
+mod runs;
 mod secrets;
 mod show;
 mod ssh;
@@ -73,9 +79,13 @@ enum Command {
     Provision(provision::Args),
     Update(update::Args),
     Rollback(rollback::Args),
+    Migrate(migrate::Args),
     Status(status::Args),
     Logs(logs::Args),
     Ssh(ssh::Args),
+    Exec(exec::Args),
+    Runs(runs::Args),
+    Lock(lock::Args),
     Completions(completions::Args),
     Man(completions::ManArgs),
     #[command(name = "test-progress", hide = true)]
@@ -132,9 +142,13 @@ fn dispatch(app: &App, command: &Command) -> anyhow::Result<ExitKind> {
         Command::Provision(args) => provision::run(app, args),
         Command::Update(args) => update::run(app, args),
         Command::Rollback(args) => rollback::run(app, args),
+        Command::Migrate(args) => migrate::run(app, args),
         Command::Status(args) => status::run(app, args),
         Command::Logs(args) => logs::run(app, args),
         Command::Ssh(args) => ssh::run(app, args),
+        Command::Exec(args) => exec::run(app, args),
+        Command::Lock(args) => lock::run(app, args),
+        Command::Runs(args) => runs::run(app, args),
         Command::Completions(args) => completions::run(app, args),
         Command::Man(args) => completions::man(app, args),
         Command::TestProgress => {

@@ -1,7 +1,7 @@
 //! One host through a run: connect, look, lease, stages, outcome.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use super::step::{self, StepFault};
 use super::{Engine, Job, Surveyed};
@@ -10,19 +10,38 @@ use crate::facts::Facts;
 use crate::ops::lease;
 use crate::plan::{self, Desired, StagePlan, Step, Undo};
 use crate::shell::Cmd;
-use crate::ssh::{Output, Session, SessionError, Target};
+use crate::ssh::{Exit, Output, Session, SessionError, Sink, Target};
+
+/// How long a command that is given up may take to hear of it.
+const FAREWELL: Duration = Duration::from_millis(150);
 
 pub(super) async fn ask(
     engine: &Engine,
     target: &Target,
     cmd: Cmd,
+    sink: Option<Sink<'_>>,
     started: Instant,
 ) -> Result<Output, Outcome> {
-    let session = connect(engine, target, started).await?;
+    let session = tokio::select! {
+        session = connect(engine, target, started) => session?,
+        () = engine.cancel.abandoned() => return Err(interrupted("it was connected to")),
+    };
     let cmd = adapt(cmd, target);
-    let output = session.exec(&cmd, None).await;
+    let output = tokio::select! {
+        output = session.exec(&cmd, sink) => Some(output),
+        () = engine.cancel.abandoned() => None,
+    };
+    if output.is_none() {
+        // Time for the signal that ends the command on the host.
+        tokio::time::sleep(FAREWELL).await;
+    }
     session.close().await;
-    output.map_err(|error| unreachable(lost("ask", &error)))
+    match output {
+        Some(output) => output.map_err(|error| unreachable(lost("ask", &error))),
+        None => Err(Outcome::skipped(
+            "interrupted; it was told to end, and may go on where the host ignores that",
+        )),
+    }
 }
 
 async fn connect(engine: &Engine, target: &Target, started: Instant) -> Result<Arc<dyn Session>, Outcome> {
@@ -81,8 +100,10 @@ pub(super) async fn execute(engine: &Engine, host: Surveyed, recheck: bool) -> R
     }
     let Surveyed { job, session, facts, plans, .. } = host;
     let desired = Arc::clone(&job.desired);
-    let _lease = Held::take(&session, &job, &desired).await?;
-    let result = stages(engine, &job, &session, facts, plans, recheck).await;
+    let held = Held::take(&session, &job, &desired).await?;
+    let result = stages(engine, &job, &session, &held, facts, plans, recheck).await;
+    // No renewal may come after the lease is given back.
+    held.0.abort();
     let give_back = adapt(lease::release(&desired.layout.stack, &desired.run), &job.target);
     // The lease runs out by itself when this does not arrive.
     let _ = session.exec(&give_back, None).await;
@@ -93,6 +114,7 @@ async fn stages(
     engine: &Engine,
     job: &Job,
     session: &Arc<dyn Session>,
+    held: &Held,
     mut facts: Facts,
     plans: Vec<StagePlan>,
     recheck: bool,
@@ -118,14 +140,13 @@ async fn stages(
         }
         let plan = match plan {
             Some(plan) => plan,
-            None => plan::plan(*stage, desired, &facts)
-                .map_err(|refusal| refused(&refusal.message, &refusal.hint))?,
+            None => plan::plan(*stage, desired, &facts).map_err(|refusal| halted(*stage, refusal))?,
         };
         if plan.steps.is_empty() {
             continue;
         }
         touched = true;
-        run_stage(engine, job, session, &plan).await?;
+        run_stage(engine, job, session, held, &plan).await?;
     }
     let release = match &desired.rollback_to {
         Some(id) => id.clone(),
@@ -138,6 +159,7 @@ async fn run_stage(
     engine: &Engine,
     job: &Job,
     session: &Arc<dyn Session>,
+    held: &Held,
     plan: &StagePlan,
 ) -> Result<(), Outcome> {
     let stage = plan.stage.name();
@@ -150,6 +172,9 @@ async fn run_stage(
         let inside = undo.is_some_and(|undo| undo.critical.start < index);
         if engine.cancel.requested() && !inside {
             return Err(interrupted(&format!("\"{}\"", step.title)));
+        }
+        if let Some(outcome) = held.1.get() {
+            return Err(outcome.clone());
         }
         let at = (stage, index + 1, plan.steps.len());
         if let Err(fault) = run_step(engine, job, session, step, at).await {
@@ -208,7 +233,9 @@ async fn look(session: &dyn Session, target: &Target, desired: &Desired) -> Resu
     let output = session.exec(&cmd, None).await.map_err(|error| lost("look at the host", &error))?;
     Facts::parse(&output.stdout).map_err(|error| {
         let said = crate::secret::clean_bytes(&output.stderr);
-        let lines: Vec<String> = said.lines().rev().take(5).map(str::to_owned).collect();
+        let all: Vec<&str> = said.lines().collect();
+        let lines: Vec<String> =
+            all[all.len().saturating_sub(5)..].iter().map(|line| (*line).into()).collect();
         if said.contains("sudo:") {
             let fault = Fault {
                 step: "look at the host".into(),
@@ -258,26 +285,33 @@ fn refused(message: &str, hint: &str) -> Outcome {
     }
 }
 
-fn interrupted(before: &str) -> Outcome {
-    Outcome::Skipped { reason: format!("interrupted before {before}; run the same command again to go on") }
+/// A later stage cannot be planned; the ones before were carried out, so the host was touched.
+fn halted(stage: plan::Stage, refusal: plan::Refusal) -> Outcome {
+    Outcome::Failed {
+        fault: Fault {
+            step: format!("plan {}", stage.name()),
+            message: refusal.message,
+            lines: Vec::new(),
+            hint: Some(refusal.hint),
+        },
+    }
 }
 
-/// The lease of a host, renewed until dropped.
-struct Held(tokio::task::JoinHandle<()>);
+fn interrupted(before: &str) -> Outcome {
+    Outcome::skipped(format!("interrupted before {before}; run the same command again to go on"))
+}
+
+/// The lease of a host, renewed until dropped, and who has it when it was taken over meanwhile: this
+/// machine slept for longer than a lease lasts.
+struct Held(tokio::task::JoinHandle<()>, Arc<OnceLock<Outcome>>);
 
 impl Held {
     async fn take(session: &Arc<dyn Session>, job: &Job, desired: &Desired) -> Result<Held, Outcome> {
         let cmd =
             adapt(lease::take(&desired.layout.stack, &desired.who, &desired.run, job.verb), &job.target);
         let output = session.exec(&cmd, None).await.map_err(|error| lost("take the lease", &error))?;
-        if output.exit == crate::ssh::Exit::Code(lease::HELD) {
-            let held = lease::held_by(&output.stdout);
-            return Err(Outcome::Locked {
-                holder: held
-                    .as_ref()
-                    .map_or("somebody".into(), |lease| crate::secret::clean(&lease.holder).into()),
-                expires: held.map_or_else(|| "unknown".into(), |lease| lease.expires.to_string()),
-            });
+        if output.exit == HELD {
+            return Err(locked(&output));
         }
         if !output.exit.success() {
             let said = crate::secret::clean_bytes(&output.stderr);
@@ -286,16 +320,33 @@ impl Held {
                 "is the disk full?",
             ));
         }
-        let session = Arc::clone(session);
+        let (session, lost) = (Arc::clone(session), Arc::new(OnceLock::new()));
+        let seen = Arc::clone(&lost);
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(lease::RENEWED_EVERY).await;
-                if session.exec(&cmd, None).await.is_err() {
-                    return;
+                match session.exec(&cmd, None).await {
+                    Ok(output) if output.exit == HELD => {
+                        let _ = seen.set(locked(&output));
+                        return;
+                    }
+                    Err(SessionError::Lost(_)) => return,
+                    // Late or refused once: there is time for another.
+                    Ok(_) | Err(_) => {}
                 }
             }
         });
-        Ok(Held(task))
+        Ok(Held(task, lost))
+    }
+}
+
+const HELD: Exit = Exit::Code(lease::HELD);
+
+fn locked(output: &Output) -> Outcome {
+    let held = lease::held_by(&output.stdout);
+    Outcome::Locked {
+        holder: held.as_ref().map_or("somebody".into(), |lease| crate::secret::clean(&lease.holder).into()),
+        expires: held.map_or_else(|| "unknown".into(), |lease| lease.expires.to_string()),
     }
 }
 

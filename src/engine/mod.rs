@@ -10,6 +10,7 @@ mod host;
 pub mod journal;
 mod step;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ use crate::facts::Facts;
 use crate::plan::{Desired, Stage, StagePlan};
 use crate::secret::Redactor;
 use crate::shell::Cmd;
-use crate::ssh::{Output, Session, Target};
+use crate::ssh::{Output, Session, Sink, Target};
 
 /// Makes sessions; the one place where the engine meets a transport.
 #[async_trait]
@@ -92,6 +93,11 @@ pub struct Survey {
     pub ended: usize,
 }
 
+/// Where each client stands in the order asked.
+fn places(order: &[String]) -> HashMap<&str, usize> {
+    order.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect()
+}
+
 #[derive(Clone)]
 pub struct Engine {
     pub connector: Arc<dyn Connector>,
@@ -105,6 +111,7 @@ impl Engine {
     /// outcome here and does not hold up the others.
     pub async fn survey(&self, jobs: Vec<Job>) -> Survey {
         let order: Vec<String> = jobs.iter().map(|job| job.target.name.clone()).collect();
+        let jobs = jobs.into_iter().map(|job| (job.target.name.clone(), job)).collect();
         let found = self
             .each(jobs, |engine, job| async move {
                 let name = job.target.name.clone();
@@ -119,23 +126,25 @@ impl Engine {
             })
             .await;
         let total = order.len();
-        let mut hosts: Vec<Surveyed> = found.into_iter().flatten().collect();
-        hosts.sort_by_key(|host| order.iter().position(|name| *name == host.job.target.name));
+        let mut hosts: Vec<Surveyed> = found.into_iter().filter_map(Result::ok).flatten().collect();
+        let place = places(&order);
+        hosts.sort_by_key(|host| place.get(host.job.target.name.as_str()));
         Survey { ended: total - hosts.len(), hosts }
     }
 
     /// Executes the plans of surveyed hosts. With `recheck`, time passed since the survey (an
     /// operator read the plan): a host that changed meanwhile is refused.
     pub async fn execute(&self, hosts: Vec<Surveyed>, recheck: bool) {
+        let hosts = hosts.into_iter().map(|host| (host.job.target.name.clone(), host)).collect();
         self.each(hosts, |engine, host| async move {
-            let (name, started) = (host.job.target.name.clone(), host.started);
+            // What a wave waited for the ones before it is not its own time.
+            let (name, started) = (host.job.target.name.clone(), Instant::now());
             let session = Arc::clone(&host.session);
             let outcome = match engine.limited(host::execute(&engine, host, recheck)).await {
                 Ok(outcome) | Err(outcome) => outcome,
             };
             session.close().await;
             engine.finish(&name, outcome, started);
-            Some(())
         })
         .await;
     }
@@ -144,21 +153,36 @@ impl Engine {
     /// planned, no lease is taken: for commands that only look.
     pub async fn ask(&self, questions: Vec<(Target, Cmd)>) -> Vec<Answer> {
         let order: Vec<String> = questions.iter().map(|(target, _)| target.name.clone()).collect();
+        let questions = questions.into_iter().map(|asked| (asked.0.name.clone(), asked)).collect();
         let found = self
             .each(questions, |engine, (target, cmd)| async move {
                 let started = Instant::now();
-                let result = engine.limited(host::ask(&engine, &target, cmd, started)).await;
-                let outcome = match &result {
-                    Ok(_) => Outcome::Unchanged,
-                    Err(outcome) => outcome.clone(),
-                };
-                engine.finish(&target.name, outcome, started);
-                Some(Answer { client: target.name, result, seconds: started.elapsed().as_secs_f64() })
+                let result = engine.limited(host::ask(&engine, &target, cmd, None, started)).await;
+                engine.answered(target, result, started)
             })
             .await;
-        let mut answers: Vec<Answer> = found.into_iter().flatten().collect();
-        answers.sort_by_key(|answer| order.iter().position(|name| *name == answer.client));
+        // Whoever asked gets one answer a question, whatever happened.
+        let none = |Died { client, seconds }| Answer { client, result: Err(died()), seconds };
+        let mut answers: Vec<Answer> = found.into_iter().map(|answer| answer.unwrap_or_else(none)).collect();
+        let place = places(&order);
+        answers.sort_by_key(|answer| place.get(answer.client.as_str()));
         answers
+    }
+
+    /// The same with one host, whose output is seen as it comes.
+    pub async fn listen(&self, target: Target, cmd: Cmd, sink: Sink<'_>) -> Answer {
+        let started = Instant::now();
+        let result = self.limited(host::ask(self, &target, cmd, Some(sink), started)).await;
+        self.answered(target, result, started)
+    }
+
+    fn answered(&self, target: Target, result: Result<Output, Outcome>, started: Instant) -> Answer {
+        let outcome = match &result {
+            Ok(_) => Outcome::Unchanged,
+            Err(outcome) => outcome.clone(),
+        };
+        self.finish(&target.name, outcome, started);
+        Answer { client: target.name, result, seconds: started.elapsed().as_secs_f64() }
     }
 
     /// Gives hosts that will not be worked on their outcome and closes their connections.
@@ -190,28 +214,56 @@ impl Engine {
         })
     }
 
-    /// One task an item, at most `parallel` at once.
-    async fn each<I, T, F, Fut>(&self, items: Vec<I>, work: F) -> Vec<Option<T>>
+    /// One task an item, at most `parallel` at once. A task that dies is its host's affair alone:
+    /// that host gets an outcome here, since nobody else can give it one, and its name comes back.
+    async fn each<I, T, F, Fut>(&self, items: Vec<(String, I)>, work: F) -> Vec<Result<T, Died>>
     where
         I: Send + 'static,
         T: Send + 'static,
         F: Fn(Engine, I) -> Fut,
-        Fut: Future<Output = Option<T>> + Send + 'static,
+        Fut: Future<Output = T> + Send + 'static,
     {
         let gate = Arc::new(Semaphore::new(self.limits.parallel.max(1)));
-        let mut tasks = JoinSet::new();
-        for item in items {
+        let (mut tasks, mut names, started) = (JoinSet::new(), HashMap::new(), Instant::now());
+        for (name, item) in items {
             let (gate, future) = (Arc::clone(&gate), work(self.clone(), item));
-            tasks.spawn(async move {
+            let task = tasks.spawn(async move {
                 let _permit = gate.acquire_owned().await;
                 future.await
             });
+            names.insert(task.id(), name);
         }
         let mut results = Vec::new();
-        while let Some(result) = tasks.join_next().await {
-            // A panic in one host's task is that host's: its report stays "not reached".
-            results.push(result.unwrap_or(None));
+        while let Some(result) = tasks.join_next_with_id().await {
+            results.push(match result {
+                Ok((_, value)) => Ok(value),
+                Err(error) => {
+                    let client = names.remove(&error.id()).unwrap_or_default();
+                    self.finish(&client, died(), started);
+                    Err(Died { client, seconds: started.elapsed().as_secs_f64() })
+                }
+            });
         }
         results
     }
 }
+
+/// A host whose task ended in a fault of ours.
+struct Died {
+    client: String,
+    seconds: f64,
+}
+
+fn died() -> Outcome {
+    Outcome::Unknown {
+        fault: Fault {
+            step: "fleet".into(),
+            message: "the work on this host ended by a fault of fleet itself".into(),
+            lines: Vec::new(),
+            hint: Some("run the same command again: it finds out what is and goes on; and report it".into()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! One step on one host: run it, keep its last lines, say what went wrong.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::host::adapt;
 use super::{Engine, Job};
@@ -9,6 +11,7 @@ use crate::event::{EventKind, Fault, Outcome, OutputStream, StepResult};
 use crate::ops::compose;
 use crate::plan::health::{Gate, Verdict};
 use crate::plan::{Action, Step};
+use crate::secret::ChunkRedactor;
 use crate::shell::Cmd;
 use crate::ssh::{Exit, Progressed, Session, SessionError, Stream};
 
@@ -16,6 +19,8 @@ use crate::ssh::{Exit, Progressed, Session, SessionError, Stream};
 const KEPT_LINES: usize = 12;
 /// Longest line passed on; a hostile host fills no screen.
 const MAX_LINE: usize = 2000;
+/// Bytes of a line without an end that are kept; more than [`MAX_LINE`] characters of any kind.
+const LONGEST_LINE: usize = 16 * MAX_LINE;
 /// What our scripts put before the reason of a fault.
 const SAID: &str = "fleet: ";
 /// Exit code of coreutils' `timeout` when the time ran out.
@@ -138,20 +143,22 @@ async fn wait(
 ) -> Result<(), StepFault> {
     let look = adapt(gate.look(), &job.target);
     let started = Instant::now();
-    let (mut good, mut said) = (0, Vec::new());
+    let (mut well_since, mut said) = (None, Vec::new());
     loop {
         let output = session.exec(&look, None).await.map_err(|error| StepFault::of(step, &error))?;
         match gate.judge(&output.stdout) {
             Verdict::Healthy => {
-                good += 1;
-                if good >= gate.times {
-                    return Ok(());
+                // The second look at the earliest: one good answer may be a lucky moment.
+                let now = Instant::now();
+                match well_since {
+                    Some(since) if now.duration_since(since) >= gate.steady => return Ok(()),
+                    Some(_) => {}
+                    None => well_since = Some(now),
                 }
             }
             Verdict::Waiting(reasons) => {
-                good = 0;
-                let reasons: Vec<String> =
-                    reasons.iter().map(|line| crate::secret::clean(line).to_string()).collect();
+                well_since = None;
+                let reasons: Vec<String> = reasons.iter().map(|line| tidy(job, line)).collect();
                 if reasons != said {
                     let line = reasons.join("; ");
                     engine.emitter.emit(
@@ -170,7 +177,7 @@ async fn wait(
             }
             Verdict::Broken { service, reason } => {
                 let lines = logs(job, session, &gate.stack, &service).await;
-                return Err(StepFault::failed(step, format!("{service} {reason}"), lines));
+                return Err(StepFault::failed(step, tidy(job, &format!("{service} {reason}")), lines));
             }
         }
         tokio::time::sleep(gate.interval.max(Duration::from_millis(500))).await;
@@ -181,53 +188,83 @@ async fn wait(
 async fn logs(job: &Job, session: &dyn Session, stack: &str, service: &str) -> Vec<String> {
     let cmd = adapt(compose::last_logs(stack, service, 20), &job.target);
     let Ok(output) = session.exec(&cmd, None).await else { return Vec::new() };
-    let text = job.redactor.redact(&String::from_utf8_lossy(&output.stdout)).to_string();
-    let lines: Vec<String> = text.lines().map(tidy).collect();
+    // Whole first: a secret of several lines is found in one piece only.
+    let text = job.redactor.redact(&crate::secret::clean_bytes(&output.stdout)).into_owned();
+    let lines: Vec<String> = text.lines().map(|line| tidy(job, line)).collect();
     lines[lines.len().saturating_sub(KEPT_LINES)..].to_vec()
 }
 
-fn tidy(line: &str) -> String {
-    let cleaned = crate::secret::clean(line.trim_end()).to_string();
-    cleaned.chars().take(MAX_LINE).collect()
+/// One line of a host as it may be shown: cleaned, then masked, since a control character in the
+/// middle of a secret would hide it from the search.
+fn tidy(job: &Job, line: &str) -> String {
+    let cleaned = crate::secret::clean(line.trim_end());
+    job.redactor.redact(&cleaned).replace('\n', " ").chars().take(MAX_LINE).collect()
 }
 
 /// Cuts chunks into lines, masks and cleans each, passes it on and keeps the last ones.
 struct Tail<'a> {
     engine: &'a Engine,
     job: &'a Job,
-    partial: [Vec<u8>; 2],
+    streams: [Lines<'a>; 2],
     kept: VecDeque<String>,
+}
+
+/// One stream on its way from chunks to lines.
+struct Lines<'a> {
+    /// Masks what chunks cut in two, and values of several lines.
+    masked: Option<ChunkRedactor<'a>>,
+    partial: Vec<u8>,
+    /// The line was too long and has been passed on: what follows of it is not.
+    skipping: bool,
+}
+
+impl Lines<'_> {
+    /// Takes bytes in and gives the lines that they complete.
+    fn take(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut lines = Vec::new();
+        for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            let ended = piece.ends_with(b"\n") || piece.ends_with(b"\r");
+            if !self.skipping {
+                self.partial.extend_from_slice(&piece[..piece.len() - usize::from(ended)]);
+            }
+            let long = self.partial.len() > LONGEST_LINE;
+            if (ended && !self.skipping) || long {
+                lines.push(std::mem::take(&mut self.partial));
+            }
+            self.skipping = !ended && (self.skipping || long);
+        }
+        lines
+    }
 }
 
 impl<'a> Tail<'a> {
     fn new(engine: &'a Engine, job: &'a Job) -> Self {
-        Tail { engine, job, partial: Default::default(), kept: VecDeque::new() }
+        let stream = || Lines { masked: Some(job.redactor.chunks()), partial: Vec::new(), skipping: false };
+        Tail { engine, job, streams: [stream(), stream()], kept: VecDeque::new() }
     }
 
     fn take(&mut self, stream: Stream, bytes: &[u8]) {
-        let index = usize::from(stream == Stream::Stderr);
-        self.partial[index].extend_from_slice(bytes);
-        while let Some(end) = self.partial[index].iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
-            let line: Vec<u8> = self.partial[index].drain(..=end).collect();
-            self.line(stream, &line[..end]);
-        }
-        // A line without an end is passed on in pieces rather than kept for ever.
-        if self.partial[index].len() > 16 * MAX_LINE {
-            let line = std::mem::take(&mut self.partial[index]);
+        let lines = &mut self.streams[usize::from(stream == Stream::Stderr)];
+        let Some(masked) = &mut lines.masked else { return };
+        let shown = masked.push(bytes);
+        for line in lines.take(&shown) {
             self.line(stream, &line);
         }
     }
 
     fn flush(&mut self) {
         for (index, stream) in [(0, Stream::Stdout), (1, Stream::Stderr)] {
-            let line = std::mem::take(&mut self.partial[index]);
-            self.line(stream, &line);
+            let rest = self.streams[index].masked.take().map(ChunkRedactor::finish).unwrap_or_default();
+            let mut lines = self.streams[index].take(&rest);
+            lines.push(std::mem::take(&mut self.streams[index].partial));
+            for line in lines {
+                self.line(stream, &line);
+            }
         }
     }
 
     fn line(&mut self, stream: Stream, bytes: &[u8]) {
-        let text = self.job.redactor.redact(&String::from_utf8_lossy(bytes)).to_string();
-        let line = tidy(&text);
+        let line = tidy(self.job, &String::from_utf8_lossy(bytes));
         if line.is_empty() {
             return;
         }

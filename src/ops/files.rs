@@ -1,6 +1,7 @@
 //! Files onto a host: many in one command, each atomic, no secret in an argument list.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::shell::{Cmd, Stdin};
 
@@ -61,7 +62,7 @@ pub fn make_dirs(dirs: &[(String, String)]) -> Cmd {
         let quoted = crate::shell::quote(path);
         let _ = writeln!(script, "mkdir -p -- {quoted}\nchmod {mode} -- {quoted}");
     }
-    Cmd::script(script, Vec::<String>::new()).sudo()
+    Cmd::script(script, Vec::<String>::new()).sudo().timeout(Duration::from_secs(60))
 }
 
 #[cfg(test)]

@@ -76,6 +76,9 @@ for dir in "$base"/releases/*/; do
     [ -f "$dir/.failed" ] && mark=failed
     if [ -f "$dir/.state.json" ]; then say release "$name $mark $(encoded "$dir/.state.json")"; else say release "$name $mark"; fi
 done
+if [ -f "$base/current/.sha256" ]; then
+    (cd "$base/current" && sha256sum -c --quiet .sha256 2>/dev/null) | sed -n 's/: FAILED.*$//p' | while IFS= read -r path; do say drift "$path"; done
+fi
 lease=/run/lock/fleet-$STACK.lease
 if [ -f "$lease" ]; then say lease "$(encoded "$lease")"; fi
 if [ -f "$base/backups/last" ]; then say backup "$(head -c 300 "$base/backups/last" | tr '\n\t' '  ')"; fi

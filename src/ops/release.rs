@@ -80,7 +80,7 @@ rm -f .images-kept
 for dir in files/*/; do
     [ -d "$dir" ] || continue
     name=$(basename "$dir")
-    grep -rqF --include='*' -- "files/$name/" releases/*/*.y*ml 2>/dev/null || rm -rf -- "$dir"
+    grep -rqF --exclude-dir=source -- "files/$name/" releases || rm -rf -- "$dir"
 done"#,
         base = quote(&layout.base()),
         current = quote(current),
@@ -92,5 +92,12 @@ done"#,
     Cmd::script(script, Vec::<String>::new()).sudo().timeout(Duration::from_secs(120))
 }
 
+/// Digests of what was written of a release, as `sha256sum -c` reads them: what differs later was
+/// edited on the host.
+pub const DIGESTS_FILE: &str = ".sha256";
+
 /// Names, one a line, of the images that a release was built into.
 pub const IMAGES_FILE: &str = ".images";
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ pub(super) fn plan(desired: &Desired, facts: &Facts) -> Result<(Vec<Step>, Optio
     migrations(desired, facts, &mut steps)?;
     let fresh = up_to_date(desired, facts);
     password(desired, facts, &mut steps);
-    if !fresh || !all_well(desired, facts) {
+    if !fresh || !all_well(desired, facts) || !as_released(facts) {
         let from = steps.len();
         steps.extend(turn(desired, facts, &desired.release.project));
         steps.push(wait(desired));
@@ -81,11 +81,31 @@ pub(super) fn rollback(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Re
     Ok(steps)
 }
 
+/// Pending migrations alone.
+pub(super) fn migrate(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Refusal> {
+    if desired.release.database.is_some() && facts.migrations.is_none() {
+        return Err(Refusal {
+            message: "the database does not answer, so nobody knows what was applied".into(),
+            hint: format!("fleet status {}; fleet logs {}", desired.client, desired.client),
+        });
+    }
+    let mut steps = Vec::new();
+    migrations(desired, facts, &mut steps)?;
+    Ok(steps)
+}
+
 fn all_well(desired: &Desired, facts: &Facts) -> bool {
     let there = |service: &str| facts.containers.iter().any(|container| container.service == service);
     !facts.containers.is_empty()
         && facts.containers.iter().all(Container::well)
         && desired.release.health.iter().all(|(service, _)| there(service))
+}
+
+/// Whether every container was made from what its release says.
+fn as_released(facts: &Facts) -> bool {
+    facts.containers.iter().all(|container| {
+        facts.services.get(&container.service).is_none_or(|hash| container.config_hash == *hash)
+    })
 }
 
 /// Brings the services to a release. What runs as it shall is not touched.
@@ -143,6 +163,8 @@ fn back(desired: &Desired, facts: &Facts, critical: std::ops::Range<usize>) -> O
     // Nothing is known of what the fault left behind, so each service is looked at.
     steps.extend(turn(desired, &Facts::default(), &project(desired, &state.release)));
     steps.push(wait(desired));
+    // A commit that was cut may have moved `current` already: what starts at boot is what serves.
+    steps.push(commit(desired, state.clone()));
     Some(Undo { critical, release: state.release.clone(), steps })
 }
 
@@ -190,12 +212,15 @@ fn migrations(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) -> Result
         steps.push(Step::run("dump the database first", Change::Create, database.dump_before(&desired.run)));
     }
     for migration in pending {
+        // Planned again once the database answers, so this shows in a preview only.
+        let unsure = facts.migrations.is_none() && facts.state.is_some();
         steps.push(
             Step::run(
                 format!("migrate {}", migration.name),
                 Change::Modify,
                 database.migrate(migration, &desired.who),
             )
+            .details(unsure.then(|| "unless it is applied: the database does not answer now".to_owned()))
             .hint("the migration was undone as a whole; the release before still serves"),
         );
     }
@@ -228,13 +253,15 @@ fn gate(desired: &Desired) -> Gate {
             .and_then(|front| Some((desired.domain.clone(), desired.schedule.health_url.clone()?, front))),
         interval: quickest.unwrap_or(Duration::from_secs(2)),
         deadline: slowest.max(GATE_LIMIT),
-        times: 2,
+        steady: desired.release.bake,
     }
 }
 
 fn certificate(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
     let Some(tls) = &desired.tls else { return };
+    // Renewal is the host's own affair until it has failed for so long that nothing is left.
     let issued = facts.value("live_serial").is_some()
+        && !facts.expired("live")
         && facts.value("live_server") == Some(tls.server.as_str())
         && facts.value("live_names").is_some_and(|names| {
             names.split(',').any(|name| name.trim() == format!("DNS:{}", desired.domain))

@@ -113,7 +113,8 @@ fn docker(desired: &Desired, facts: &Facts, system: System, steps: &mut Vec<Step
     if !present {
         let repository = match desired.docker {
             DockerSource::Docker => true,
-            DockerSource::Auto => own.is_empty(),
+            // Docker's own packages are here already: those of the distribution would remove them.
+            DockerSource::Auto => own.is_empty() || facts.packages.contains_key("docker-ce"),
             DockerSource::Distribution if own.is_empty() => {
                 return Err(Refusal {
                     message: format!("the Compose that {id} {version} packages is older than 2.20"),
@@ -229,7 +230,7 @@ fn firewall(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
         && facts.units.get("fleet-firewall.service").is_some_and(|unit| unit.enabled == "enabled");
     if !loaded || files.iter().any(|file| differs(file, facts)) {
         let open = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-        steps.push(Step::run("write firewall rules", Change::Modify, put(&files)));
+        put_changed("write firewall rules", files, facts, steps);
         steps.push(
             Step::run("load the firewall", Change::Modify, host::load_firewall())
                 .detail(format!("open: SSH ({open}), 80, 443; published container ports are closed too")),
@@ -269,7 +270,7 @@ fn schedules(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
         })
         .collect();
     if dropin || !off.is_empty() {
-        let list = off.join(" ");
+        let list = if off.is_empty() { "systemd reads its units again".to_owned() } else { off.join(" ") };
         steps.push(
             Step::run("enable start at boot, cron and renewal", Change::Modify, host::enable_units(&off))
                 .detail(list),

@@ -1,1 +1,202 @@
 //! Facts and wishes in, steps out.
+//!
+//! The hosts are files below `tests/facts/`, the plans for each are snapshots, and a model of a host
+//! carries plans out so that what a plan aims at can be planned again.
+
+pub(crate) mod hosts;
+mod model;
+mod safety;
+pub(crate) mod wish;
+
+use std::fmt::Write as _;
+
+use super::{Action, Change, Desired, Stage, plan};
+use crate::facts::Facts;
+
+const STAGES: [Stage; 3] = [Stage::System, Stage::Prepare, Stage::Rollout];
+
+/// All stages as they look from the facts, with the command lines that would be run.
+fn shown(desired: &Desired, facts: &Facts) -> String {
+    let mut out = String::new();
+    for stage in STAGES {
+        let _ = writeln!(out, "== {}", stage.name());
+        match plan(stage, desired, facts) {
+            Err(refusal) => {
+                let _ = writeln!(out, "refused: {}\n   hint: {}", refusal.message, refusal.hint);
+            }
+            Ok(plan) => {
+                plan.steps.iter().for_each(|step| out.push_str(&self::step(step)));
+                if let Some(undo) = plan.undo {
+                    let list = &plan.steps[undo.critical.clone()];
+                    let titles: Vec<&str> = list.iter().map(|step| step.title.as_str()).collect();
+                    let _ =
+                        writeln!(out, "-- back to {} when one fails of: {}", undo.release, titles.join(", "));
+                    undo.steps.iter().for_each(|step| out.push_str(&self::step(step)));
+                }
+            }
+        }
+    }
+    out
+}
+
+fn step(step: &super::Step) -> String {
+    let mark = match step.change {
+        Change::Create => '+',
+        Change::Modify => '~',
+        Change::Destroy => '-',
+        Change::Nothing => '.',
+    };
+    let mut out = format!("{mark} {}\n", step.title);
+    for detail in &step.details {
+        let _ = writeln!(out, "      {detail}");
+    }
+    match &step.action {
+        Action::Run(cmd) => {
+            let line = cmd.line();
+            let (first, rest) = line.split_once('\n').unwrap_or((&line, ""));
+            let _ = writeln!(out, "    $ {first}{}", if rest.is_empty() { "" } else { " ..." });
+        }
+        Action::Rsync(what) => {
+            let _ = writeln!(out, "    rsync {what:?}");
+        }
+        Action::Await(gate) => {
+            let (seconds, services) = (gate.deadline.as_secs(), gate.services.len());
+            let _ = writeln!(
+                out,
+                "    ask {services} services until {seconds} s, steady for {} s",
+                gate.steady.as_secs()
+            );
+        }
+    }
+    if let Some(hint) = &step.hint {
+        let _ = writeln!(out, "    hint: {hint}");
+    }
+    out
+}
+
+/// Every host of `tests/facts/` has its plan in a snapshot of its name.
+#[test]
+fn each_host_has_its_plan() {
+    let desired = wish::desired();
+    for name in hosts::NAMES {
+        let facts = hosts::facts(name, &desired);
+        insta::assert_snapshot!(*name, shown(&desired, &facts));
+    }
+}
+
+#[test]
+fn every_host_of_the_folder_is_planned() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/facts");
+    let mut files: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap().replace(".txt", ""))
+        .collect();
+    files.sort();
+    assert_eq!(files, hosts::NAMES);
+}
+
+#[test]
+fn a_host_that_is_as_wanted_is_left_alone_whatever_the_wish_leaves_out() {
+    let wishes: [fn(&mut Desired); 9] = [
+        |_| {},
+        |wish| wish.docker = crate::registry::DockerSource::Docker,
+        |wish| wish.docker = crate::registry::DockerSource::Distribution,
+        |wish| wish.tls = None,
+        |wish| wish.firewall = false,
+        |wish| wish.deploy_user = None,
+        |wish| wish.release.database = None,
+        |wish| wish.release.front = None,
+        |wish| wish.swap = crate::registry::values::Swap::Off,
+    ];
+    for change in wishes {
+        let mut desired = wish::desired();
+        change(&mut desired);
+        let facts = hosts::facts("current", &desired);
+        for stage in STAGES {
+            let steps = plan(stage, &desired, &facts).unwrap().steps;
+            assert!(steps.is_empty(), "{stage:?}: {steps:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_plan_aims_at_needs_no_further_step() {
+    let desired = wish::desired();
+    for name in hosts::CURABLE {
+        let mut host = model::Host::new(&hosts::text(name, &desired));
+        host.carry_out(&desired, usize::MAX);
+        let left = shown(&desired, &host.facts());
+        assert_eq!(left, "== system\n== prepare\n== rollout\n", "{name}");
+    }
+}
+
+/// Interrupted after any step, the next run plans from what is there and comes to the same end.
+#[test]
+fn a_run_that_was_cut_anywhere_is_finished_by_the_next() {
+    let desired = wish::desired();
+    for name in hosts::CURABLE {
+        let text = hosts::text(name, &desired);
+        let all = model::Host::new(&text).carry_out(&desired, usize::MAX);
+        for cut in 0..all {
+            let mut host = model::Host::new(&text);
+            assert_eq!(host.carry_out(&desired, cut), cut);
+            host.carry_out(&desired, usize::MAX);
+            let left = shown(&desired, &host.facts());
+            assert_eq!(left, "== system\n== prepare\n== rollout\n", "{name} cut after {cut} steps");
+        }
+    }
+}
+
+/// The preview names the client's own release and nothing of another wish.
+#[test]
+fn only_named_services_are_started_and_the_release_is_not_taken_for_whole() {
+    let mut desired = wish::desired();
+    desired.release.services = vec!["nginx".into()];
+    let facts = hosts::facts("older-release", &desired);
+    let steps = plan(Stage::Rollout, &desired, &facts).unwrap().steps;
+    let titles: Vec<&str> = steps.iter().map(|step| step.title.as_str()).collect();
+    assert!(!titles.contains(&"replace api") && !titles.contains(&"start what else changed"), "{titles:?}");
+    let replace = steps.iter().find(|step| step.title == "replace named services").unwrap();
+    assert_eq!(replace.details, ["nginx"]);
+    let commit = steps.iter().find(|step| step.title == "commit").unwrap();
+    let Action::Run(cmd) = &commit.action else { panic!("{commit:?}") };
+    let state: crate::facts::State = serde_json::from_slice(cmd.input().bytes()).unwrap();
+    assert_ne!(state.digest, desired.release.digest);
+}
+
+#[test]
+fn a_rollback_goes_to_a_release_that_is_kept_and_to_no_other() {
+    let mut desired = wish::desired();
+    let mut text = String::new();
+    for (host, wanted) in [
+        ("current", None),
+        ("current", Some("33cc44dd55ee")),
+        ("current", Some("9f2c41d07b3e")),
+        ("current", Some("000000000000")),
+        ("cut-in-prepare", None),
+        ("cut-in-commit", Some("9f2c41d07b3e")),
+    ] {
+        desired.rollback_to = wanted.map(str::to_owned);
+        let _ = writeln!(text, "# {host} to {}", wanted.unwrap_or("the one before"));
+        match plan(Stage::Rollback, &desired, &hosts::facts(host, &desired)) {
+            Err(refusal) => {
+                let _ = writeln!(text, "refused: {}\n   hint: {}", refusal.message, refusal.hint);
+            }
+            Ok(plan) => plan.steps.iter().for_each(|step| text.push_str(&self::step(step))),
+        }
+    }
+    insta::assert_snapshot!(text);
+}
+
+/// A preview of one host must not depend on what a wish of another client holds.
+#[test]
+fn an_edited_migration_is_refused_before_anything_is_started() {
+    let mut desired = wish::desired();
+    let facts = hosts::facts("current", &desired);
+    desired.release.migrations[0].sha256 = "0".repeat(64);
+    let refusal = plan(Stage::Rollout, &desired, &facts).unwrap_err();
+    insta::assert_snapshot!(format!("{}\n{}", refusal.message, refusal.hint), @r"
+    migration 001_tables.sql was edited after it was applied here
+    put the file back as it was and write the change as a new migration
+    ");
+}
