@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::waves::Tally;
+
 /// Name and version of the JSON form. A field may be added within a version, never renamed.
 pub const SCHEMA: &str = "fleet.event/1";
 
@@ -142,6 +144,9 @@ pub enum Outcome {
     },
     Skipped {
         reason: String,
+        /// By the operator's own rule, such as an update window: nothing is wrong.
+        #[serde(default)]
+        expected: bool,
     },
     /// Someone else's lease is on the host.
     Locked {
@@ -151,6 +156,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Left out against the operator's wish.
+    pub fn skipped(reason: impl Into<String>) -> Outcome {
+        Outcome::Skipped { reason: reason.into(), expected: false }
+    }
+
     /// The word that tables, history and JSON use.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -242,6 +252,25 @@ impl Report {
         }
     }
 
+    /// Clients that ended badly so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for host in &self.hosts {
+            match &host.outcome {
+                Outcome::Failed { .. } | Outcome::RolledBack { .. } | Outcome::Unknown { .. } => {
+                    tally.failed += 1
+                }
+                Outcome::Unreachable { .. } => tally.unreachable += 1,
+                Outcome::Unchanged
+                | Outcome::Changed { .. }
+                | Outcome::Skipped { .. }
+                | Outcome::Locked { .. } => {}
+            }
+        }
+        tally
+    }
+
     #[must_use]
     pub fn exit(&self) -> ExitKind {
         exit_of(self.hosts.iter().map(|host| &host.outcome), self.interrupted)
@@ -252,7 +281,7 @@ impl HostReport {
     fn pending(client: &str) -> Self {
         HostReport {
             client: client.to_owned(),
-            outcome: Outcome::Skipped { reason: "not reached before the end of the run".to_owned() },
+            outcome: Outcome::skipped("not reached before the end of the run"),
             seconds: 0.0,
             recorded_host_key: None,
             warnings: Vec::new(),
@@ -283,7 +312,7 @@ pub fn exit_of<'a>(outcomes: impl Iterator<Item = &'a Outcome>, interrupted: boo
     for outcome in outcomes {
         total += 1;
         match outcome {
-            Outcome::Unchanged | Outcome::Changed { .. } => {}
+            Outcome::Unchanged | Outcome::Changed { .. } | Outcome::Skipped { expected: true, .. } => {}
             Outcome::Failed { fault } if fault.step == PLANNING => refused += 1,
             Outcome::Failed { .. }
             | Outcome::RolledBack { .. }

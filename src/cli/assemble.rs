@@ -10,10 +10,11 @@ use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 
 use super::context::Fleet;
+use super::migrations;
 use crate::hint::HintExt as _;
 use crate::ops::compose::Project;
 use crate::ops::files::NewFile;
-use crate::ops::postgres::{Database, Migration};
+use crate::ops::postgres::Database;
 use crate::ops::schedule::Schedule;
 use crate::ops::{Layout, certbot};
 use crate::plan::{Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
@@ -391,7 +392,10 @@ fn release(
             })
             .collect(),
         front: stack.health.clone(),
-        migrations: if database.is_some() { migrations(stack, made.source.as_deref())? } else { Vec::new() },
+        migrations: match &database {
+            Some(_) => migrations::of(stack, made.source.as_ref().map(|source| source.root.as_path()))?,
+            None => Vec::new(),
+        },
         password: match &stack.database {
             Some(stack::Database::Service { password_env: Some(name), .. }) => {
                 made.env.values.get(name).map(|found| found.value.clone())
@@ -399,48 +403,9 @@ fn release(
             _ => None,
         },
         database,
+        bake: Duration::ZERO,
         keep: KEPT_RELEASES,
         services: services.to_vec(),
         id,
     })
-}
-
-/// The migration files in the order of their names.
-fn migrations(stack: &Stack, source: Option<&Snapshot>) -> anyhow::Result<Vec<Migration>> {
-    let Some(spec) = &stack.migrations else { return Ok(Vec::new()) };
-    let glob = globset::Glob::new(&spec.pattern)
-        .with_context(|| format!("migrations.pattern {:?}", spec.pattern))?
-        .compile_matcher();
-    let mut found: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    match source {
-        Some(source) => {
-            let dir = source.root.join(&spec.dir);
-            if dir.is_dir() {
-                for entry in std::fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
-                    let entry = entry?;
-                    let name = entry.file_name().to_string_lossy().into_owned();
-                    if glob.is_match(&name) && entry.path().is_file() {
-                        found.insert(name, std::fs::read(entry.path())?);
-                    }
-                }
-            }
-        }
-        None => {
-            let prefix = format!("{}/", spec.dir.trim_end_matches('/'));
-            for (path, content) in &stack.contents {
-                if let Some(name) = path.strip_prefix(&prefix).filter(|name| glob.is_match(name)) {
-                    found.insert(name.to_owned(), content.clone());
-                }
-            }
-        }
-    }
-    found
-        .into_iter()
-        .map(|(name, bytes)| {
-            let sha256 = hex(&Sha256::digest(&bytes));
-            let sql = String::from_utf8(bytes)
-                .map_err(|_| super::exit::refused(format!("migration {name} is not UTF-8")))?;
-            Ok(Migration { name, sha256, sql })
-        })
-        .collect()
 }

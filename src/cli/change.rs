@@ -1,18 +1,20 @@
 //! What `provision` and `update` share: survey, show the plan, ask, execute, sum up.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::App;
-use super::assemble::{Assembler, NewSecrets};
+use super::assemble::{Assembled, Assembler, NewSecrets};
 use super::context::Fleet;
 use super::exit::{refused, usage};
 use super::global::Limits;
+use super::policy::Policy;
 use super::preview;
 use super::running::{Run, new_run};
 use crate::engine::{Job, Surveyed};
-use crate::event::{ExitKind, Fault, Outcome, PLANNING, Report};
+use crate::event::{EventKind, ExitKind, Fault, Outcome, PLANNING, Report};
 use crate::hint::HintExt as _;
-use crate::plan::{Desired, Stage};
+use crate::plan::Stage;
 use crate::registry::Client;
 
 /// How a change is asked for.
@@ -40,6 +42,11 @@ pub struct Wish<'a> {
     pub all_or_none: bool,
     /// In a rollback, the release to go back to; without it the one before.
     pub rollback_to: Option<String>,
+    /// Migrations to apply at most: up to this one.
+    pub migration: Option<String>,
+    /// Clients that a rule of the operator leaves out, and why.
+    pub left_out: BTreeMap<String, String>,
+    pub policy: Policy,
     /// Say with exit code 5 whether anything would change, and change nothing.
     pub check: bool,
 }
@@ -58,6 +65,17 @@ impl Options {
     }
 }
 
+impl Assembled {
+    /// What the wish narrows a client's release to.
+    fn with(mut self, wish: &Wish<'_>) -> Self {
+        self.desired.rollback_to.clone_from(&wish.rollback_to);
+        if let Some(last) = &wish.migration {
+            self.desired.release.migrations.retain(|migration| migration.name <= *last);
+        }
+        self
+    }
+}
+
 pub fn run(
     app: &App,
     fleet: &Fleet,
@@ -71,19 +89,20 @@ pub fn run(
     let new_secrets = if previewing { NewSecrets::Pretend } else { NewSecrets::Keep };
     let mut assembler = Assembler::new(fleet, info.clone(), new_secrets)?;
     let mut jobs = Vec::new();
-    for client in clients {
-        let assembled = assembler.assemble(client, wish.services)?;
+    for client in clients.iter().filter(|client| !wish.left_out.contains_key(client.name.as_str())) {
+        let mut desired = assembler.assemble(client, wish.services)?.with(wish);
+        desired.desired.release.bake = wish.policy.bake;
         jobs.push(Job {
             verb: wish.verb,
             target: fleet.target(client),
-            desired: Arc::new(Desired { rollback_to: wish.rollback_to.clone(), ..assembled.desired }),
+            desired: Arc::new(desired.desired),
             stages: wish.stages.to_vec(),
-            redactor: Arc::new(assembled.redactor),
+            redactor: Arc::new(desired.redactor),
             needs_provision: wish.needs_provision,
-            first_secrets: assembled.first_secrets,
+            first_secrets: desired.first_secrets,
         });
     }
-    let names = clients.iter().map(|client| client.name.to_string()).collect();
+    let names: Vec<String> = clients.iter().map(|client| client.name.to_string()).collect();
     let runtime = super::running::runtime()?;
     let result = runtime.block_on(async {
         let mut run = if previewing {
@@ -91,36 +110,39 @@ pub fn run(
         } else {
             Run::start(app, fleet, &info, wish.verb, names, &options.limits)?
         };
+        for (name, reason) in &wish.left_out {
+            let outcome = Outcome::Skipped { reason: reason.clone(), expected: true };
+            run.engine.emitter.emit(Some(name), EventKind::HostFinished { outcome, seconds: 0.0 });
+        }
         let survey = run.drive(async |engine| engine.survey(jobs).await).await;
         if previewing {
             return Ok(show_only(app, run, survey.hosts, wish.check, &info.run).await);
         }
-        let refused_by_plan = |report: &Report| {
-            report.hosts.iter().any(|host| host.outcome.fault().is_some_and(|fault| fault.step == PLANNING))
-        };
         if wish.all_or_none && refused_by_plan(&run.report) {
-            let reason = "another client cannot; none was touched";
-            let outcome = |_: &Surveyed| Outcome::Skipped { reason: reason.into() };
+            let outcome = |_: &Surveyed| Outcome::skipped("another client cannot; none was touched");
             run.drive(async |engine| engine.dismiss(survey.hosts, outcome).await).await;
             run.finish();
             return Ok(ExitKind::Refused);
         }
+        let waves =
+            wish.policy.waves(&survey.hosts, |host| wish.policy.canary.contains(&host.job.target.name));
         let asked = if options.yes || !survey.hosts.iter().any(Surveyed::pending) {
             false
         } else {
             let confirmed = run.between(|| {
                 app.tell(&preview::text(&survey.hosts, &app.stderr, app.global.verbose));
+                app.tell(&preview::waves(&survey.hosts, &waves));
                 app.confirm(&question(wish.verb, &survey.hosts))
             })?;
             if !confirmed {
-                let outcome = |_: &Surveyed| Outcome::Skipped { reason: "not confirmed".into() };
+                let outcome = |_: &Surveyed| Outcome::skipped("not confirmed");
                 run.drive(async |engine| engine.dismiss(survey.hosts, outcome).await).await;
                 run.finish();
                 return Err(refused("not confirmed; nothing was touched"));
             }
             true
         };
-        run.drive(async |engine| engine.execute(survey.hosts, asked).await).await;
+        execute(&mut run, survey.hosts, &waves, wish, clients.len(), asked).await;
         for source in assembler.sources() {
             if let Some(path) = source.changed_since()? {
                 app.tell(&format!(
@@ -134,6 +156,37 @@ pub fn run(
     });
     super::running::shut_down(runtime);
     result
+}
+
+/// One wave after the other, until all had their turn or the budget is spent.
+async fn execute(
+    run: &mut Run,
+    hosts: Vec<Surveyed>,
+    waves: &[Vec<usize>],
+    wish: &Wish<'_>,
+    total: usize,
+    asked: bool,
+) {
+    let mut hosts: Vec<Option<Surveyed>> = hosts.into_iter().map(Some).collect();
+    for (number, wave) in waves.iter().enumerate() {
+        let members: Vec<Surveyed> = wave.iter().filter_map(|index| hosts[*index].take()).collect();
+        // Later waves were looked at a while ago, whether or not somebody read the plan.
+        let recheck = asked || number > 0;
+        run.drive(async |engine| engine.execute(members, recheck).await).await;
+        let first = number == 0 && waves.len() > 1;
+        if let Some(reason) = wish.policy.budget.spent(run.report.tally(), total, first) {
+            let left: Vec<Surveyed> = hosts.iter_mut().filter_map(Option::take).collect();
+            if !left.is_empty() {
+                let outcome = |_: &Surveyed| Outcome::skipped(format!("{reason}; --retry takes it later"));
+                run.drive(async |engine| engine.dismiss(left, outcome).await).await;
+            }
+            return;
+        }
+    }
+}
+
+fn refused_by_plan(report: &Report) -> bool {
+    report.hosts.iter().any(|host| host.outcome.fault().is_some_and(|fault| fault.step == PLANNING))
 }
 
 /// Values that were replaced are let go of once the client's host runs with the new ones.

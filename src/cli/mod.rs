@@ -15,6 +15,9 @@ pub mod global;
 mod init;
 mod list;
 mod logs;
+mod migrate;
+mod migrations;
+mod policy;
 mod preview;
 mod provision;
 mod remove;
@@ -73,6 +76,7 @@ enum Command {
     Provision(provision::Args),
     Update(update::Args),
     Rollback(rollback::Args),
+    Migrate(migrate::Args),
     Status(status::Args),
     Logs(logs::Args),
     Ssh(ssh::Args),
@@ -132,6 +136,7 @@ fn dispatch(app: &App, command: &Command) -> anyhow::Result<ExitKind> {
         Command::Provision(args) => provision::run(app, args),
         Command::Update(args) => update::run(app, args),
         Command::Rollback(args) => rollback::run(app, args),
+        Command::Migrate(args) => migrate::run(app, args),
         Command::Status(args) => status::run(app, args),
         Command::Logs(args) => logs::run(app, args),
         Command::Ssh(args) => ssh::run(app, args),

@@ -46,6 +46,24 @@ pub fn text(hosts: &[Surveyed], look: &Look, verbose: bool) -> String {
     out
 }
 
+/// Who comes when, where there is more than one wave.
+#[must_use]
+pub fn waves(hosts: &[Surveyed], waves: &[Vec<usize>]) -> String {
+    if waves.len() < 2 {
+        return String::new();
+    }
+    let mut out = String::new();
+    for (number, wave) in waves.iter().enumerate() {
+        let names: Vec<&str> = wave.iter().map(|index| hosts[*index].job.target.name.as_str()).collect();
+        let who = match names.len() {
+            0..=6 => names.join(", "),
+            count => format!("{} and {} more", names[..5].join(", "), count - 5),
+        };
+        out.push_str(&format!("wave {}: {who}\n", number + 1));
+    }
+    out
+}
+
 fn steps(host: &Surveyed) -> impl Iterator<Item = (&'static str, &Step)> {
     host.plans.iter().flat_map(|plan| plan.steps.iter().map(|step| (plan.stage.name(), step)))
 }

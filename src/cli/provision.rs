@@ -1,9 +1,12 @@
 //! `fleet provision`: a bare server becomes a serving client.
 
+use std::collections::BTreeMap;
+
 use super::App;
 use super::change::{self, Options, Wish};
 use super::context::Fleet;
 use super::exit::usage;
+use super::policy::Policy;
 use super::targets::Targets;
 use crate::event::ExitKind;
 use crate::hint::HintExt as _;
@@ -58,6 +61,9 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         services: &[],
         all_or_none: false,
         rollback_to: None,
+        migration: None,
+        left_out: BTreeMap::new(),
+        policy: Policy::all_at_once(),
         check: false,
     };
     change::run(app, &fleet, &clients, &args.options, &wish)

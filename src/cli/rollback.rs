@@ -1,8 +1,11 @@
 //! `fleet rollback`: a release that is kept on the host serves again.
 
+use std::collections::BTreeMap;
+
 use super::App;
 use super::change::{self, Options, Wish};
 use super::context::Fleet;
+use super::policy::Policy;
 use super::targets::Targets;
 use crate::event::ExitKind;
 use crate::plan::Stage;
@@ -38,6 +41,9 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         services: &[],
         all_or_none: true,
         rollback_to: args.to.clone(),
+        migration: None,
+        left_out: BTreeMap::new(),
+        policy: Policy::all_at_once(),
         check: false,
     };
     change::run(app, &fleet, &clients, &args.options, &wish)

@@ -94,7 +94,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
 
 fn reason(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Skipped { reason } => reason.clone(),
+        Outcome::Skipped { reason, .. } => reason.clone(),
         other => other.word().to_owned(),
     }
 }

@@ -279,7 +279,7 @@ fn halted(stage: plan::Stage, refusal: plan::Refusal) -> Outcome {
 }
 
 fn interrupted(before: &str) -> Outcome {
-    Outcome::Skipped { reason: format!("interrupted before {before}; run the same command again to go on") }
+    Outcome::skipped(format!("interrupted before {before}; run the same command again to go on"))
 }
 
 /// The lease of a host, renewed until dropped, and who has it when it was taken over meanwhile: this

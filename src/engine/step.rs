@@ -143,18 +143,21 @@ async fn wait(
 ) -> Result<(), StepFault> {
     let look = adapt(gate.look(), &job.target);
     let started = Instant::now();
-    let (mut good, mut said) = (0, Vec::new());
+    let (mut well_since, mut said) = (None, Vec::new());
     loop {
         let output = session.exec(&look, None).await.map_err(|error| StepFault::of(step, &error))?;
         match gate.judge(&output.stdout) {
             Verdict::Healthy => {
-                good += 1;
-                if good >= gate.times {
-                    return Ok(());
+                // The second look at the earliest: one good answer may be a lucky moment.
+                let now = Instant::now();
+                match well_since {
+                    Some(since) if now.duration_since(since) >= gate.steady => return Ok(()),
+                    Some(_) => {}
+                    None => well_since = Some(now),
                 }
             }
             Verdict::Waiting(reasons) => {
-                good = 0;
+                well_since = None;
                 let reasons: Vec<String> = reasons.iter().map(|line| tidy(job, line)).collect();
                 if reasons != said {
                     let line = reasons.join("; ");

@@ -23,7 +23,12 @@ pub struct Migration {
     pub name: String,
     pub sha256: String,
     pub sql: String,
+    /// Whether it runs in one transaction with its record.
+    pub transaction: bool,
 }
+
+/// The line of a migration that cannot run in a transaction, such as `create index concurrently`.
+pub const NO_TRANSACTION: &str = "-- fleet: no-transaction";
 
 impl Database {
     /// Shell text that sets `$db` to the container, or fails with a sentence.
@@ -95,11 +100,15 @@ rollback;
 \\echo already applied
 \\quit
 \\endif
-",
-            name = literal(&migration.name)
+{alone}",
+            name = literal(&migration.name),
+            // The record follows in a transaction of its own: such a migration must bear being run
+            // again when it was cut in between.
+            alone = if migration.transaction { "" } else { "commit;\nset lock_timeout = '10s';\n" },
         );
         let tail = format!(
-            "\n;\ninsert into fleet_migrations (name, sha256, applied_by) values ({}, {}, {});\ncommit;\n",
+            "\n;\n{}insert into fleet_migrations (name, sha256, applied_by) values ({}, {}, {});\ncommit;\n",
+            if migration.transaction { "" } else { "begin;\n" },
             literal(&migration.name),
             literal(&migration.sha256),
             literal(user),

@@ -84,6 +84,8 @@ pub struct DesiredRelease {
     /// What the database's own role shall have, where the stack names the variable.
     pub password: Option<Secret<String>>,
     pub migrations: Vec<Migration>,
+    /// How long the services must stay healthy before the release is committed.
+    pub bake: Duration,
     /// Releases to keep on the host, the current one included.
     pub keep: usize,
     /// Only these services, when the operator named some.

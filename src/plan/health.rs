@@ -23,8 +23,8 @@ pub struct Gate {
     pub front: Option<(String, String, FrontHealth)>,
     pub interval: Duration,
     pub deadline: Duration,
-    /// How often in a row the answer must be good.
-    pub times: u32,
+    /// How long without a break the answer must be good: at least two looks.
+    pub steady: Duration,
 }
 
 /// What one look came to.
@@ -200,7 +200,7 @@ mod tests {
             front: None,
             interval: Duration::from_secs(2),
             deadline: Duration::from_secs(60),
-            times: 1,
+            steady: Duration::ZERO,
         }
     }
 

@@ -11,6 +11,7 @@ mod rollout;
 mod system;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod waves;
 
 pub use desired::{Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
 
@@ -83,6 +84,8 @@ pub enum Stage {
     Rollout,
     /// A kept release serves again.
     Rollback,
+    /// Pending migrations and nothing else.
+    Migrate,
 }
 
 impl Stage {
@@ -93,6 +96,7 @@ impl Stage {
             Stage::Prepare => "prepare",
             Stage::Rollout => "rollout",
             Stage::Rollback => "rollback",
+            Stage::Migrate => "migrate",
         }
     }
 }
@@ -133,6 +137,7 @@ pub fn plan(stage: Stage, desired: &Desired, facts: &Facts) -> Result<StagePlan,
         Stage::Prepare => (release::prepare(desired, facts)?, None),
         Stage::Rollout => rollout::plan(desired, facts)?,
         Stage::Rollback => (rollout::rollback(desired, facts)?, None),
+        Stage::Migrate => (rollout::migrate(desired, facts)?, None),
     };
     Ok(StagePlan { stage, steps, undo })
 }

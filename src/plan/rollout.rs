@@ -81,6 +81,19 @@ pub(super) fn rollback(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Re
     Ok(steps)
 }
 
+/// Pending migrations alone.
+pub(super) fn migrate(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Refusal> {
+    if desired.release.database.is_some() && facts.migrations.is_none() {
+        return Err(Refusal {
+            message: "the database does not answer, so nobody knows what was applied".into(),
+            hint: format!("fleet status {}; fleet logs {}", desired.client, desired.client),
+        });
+    }
+    let mut steps = Vec::new();
+    migrations(desired, facts, &mut steps)?;
+    Ok(steps)
+}
+
 fn all_well(desired: &Desired, facts: &Facts) -> bool {
     let there = |service: &str| facts.containers.iter().any(|container| container.service == service);
     !facts.containers.is_empty()
@@ -233,7 +246,7 @@ fn gate(desired: &Desired) -> Gate {
             .and_then(|front| Some((desired.domain.clone(), desired.schedule.health_url.clone()?, front))),
         interval: quickest.unwrap_or(Duration::from_secs(2)),
         deadline: slowest.max(GATE_LIMIT),
-        times: 2,
+        steady: desired.release.bake,
     }
 }
 

@@ -61,7 +61,7 @@ fn step(step: &super::Step) -> String {
         }
         Action::Await(gate) => {
             let (seconds, services) = (gate.deadline.as_secs(), gate.services.len());
-            let _ = writeln!(out, "    ask {services} services until {seconds} s, {} times well", gate.times);
+            let _ = writeln!(out, "    ask {services} services until {seconds} s, steady {:?}", gate.steady);
         }
     }
     if let Some(hint) = &step.hint {

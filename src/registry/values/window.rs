@@ -45,6 +45,26 @@ impl UpdateWindow {
     }
 }
 
+impl UpdateWindow {
+    /// The zone's name; UTC for `always`, where it does not matter.
+    #[must_use]
+    pub fn zone(&self) -> &str {
+        self.split_once(' ').map_or("UTC", |(_, zone)| zone)
+    }
+
+    /// Whether a time of day in that zone is within the window; its end is not.
+    #[must_use]
+    pub fn contains(&self, hour: u8, minute: u8) -> bool {
+        let Some((from, to)) = self.split_once(' ').and_then(|(times, _)| times.split_once('-')) else {
+            return true;
+        };
+        // `HH:MM` with leading zeros sorts as the times do.
+        let now = format!("{hour:02}:{minute:02}");
+        let (now, after_from) = (now.as_str(), now.as_str() >= from);
+        if from < to { after_from && now < to } else { after_from || now < to }
+    }
+}
+
 /// `HH:MM` of a day.
 fn is_time(text: &str) -> bool {
     let Some((hour, minute)) = text.split_once(':') else { return false };
@@ -100,5 +120,24 @@ impl fmt::Display for Swap {
             Swap::Mebibytes(size) if size % 1024 == 0 => write!(f, "{}G", size / 1024),
             Swap::Mebibytes(size) => write!(f, "{size}M"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_may_go_over_midnight() {
+        let night = UpdateWindow::parse("22:00-05:00 Europe/Paris").unwrap();
+        assert_eq!(night.zone(), "Europe/Paris");
+        for (hour, minute, within) in
+            [(22, 0, true), (23, 59, true), (4, 59, true), (5, 0, false), (21, 59, false)]
+        {
+            assert_eq!(night.contains(hour, minute), within, "{hour}:{minute}");
+        }
+        let day = UpdateWindow::parse("09:30-17:00 UTC").unwrap();
+        assert!(day.contains(9, 30) && !day.contains(17, 0) && !day.contains(3, 0));
+        assert!(UpdateWindow::parse("always").unwrap().contains(12, 0));
     }
 }

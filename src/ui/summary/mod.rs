@@ -64,7 +64,7 @@ pub(super) fn detail(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Unchanged => String::new(),
         Outcome::Changed { summary } => text::flat(summary),
-        Outcome::Skipped { reason } => text::flat(reason),
+        Outcome::Skipped { reason, .. } => text::flat(reason),
         Outcome::Locked { holder, expires } => text::flat(&format!("by {holder} until {expires}")),
         Outcome::Unreachable { fault } => text::flat(&fault.message),
         Outcome::RolledBack { fault, release } => {

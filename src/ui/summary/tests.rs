@@ -120,7 +120,7 @@ fn every_outcome_has_its_words() {
         ("toulouse", Outcome::RolledBack { fault: health(), release: "20261113-0900".to_owned() }),
         ("lille", gone()),
         ("dijon", Outcome::Unknown { fault: health() }),
-        ("nice", Outcome::Skipped { reason: "2 clients failed (--max-failures 2)".to_owned() }),
+        ("nice", Outcome::skipped("2 clients failed (--max-failures 2)".to_owned())),
         ("rennes", Outcome::Locked { holder: "paul@desk".to_owned(), expires: "10:20:00".to_owned() }),
     ]);
     insta::assert_snapshot!(shown(&report, &look(80, 50)), @r#"
@@ -365,10 +365,8 @@ fn warnings_and_host_keys_are_said_once_and_folded() {
 
 #[test]
 fn an_interrupted_run_says_how_to_go_on() {
-    let mut report = report([
-        ("client-1", changed()),
-        ("client-2", Outcome::Skipped { reason: "interrupted".to_owned() }),
-    ]);
+    let mut report =
+        report([("client-1", changed()), ("client-2", Outcome::skipped("interrupted".to_owned()))]);
     report.interrupted = true;
     insta::assert_snapshot!(shown(&report, &look(80, 24)), @"
     - client-2  skipped           41 s  interrupted
