@@ -34,7 +34,7 @@ done
 [ "$(id -u)" = 0 ] || { echo "test: run it as root: it installs packages and starts the lab" >&2; exit 2; }
 
 exec </dev/null
-export CARGO_TERM_PROGRESS_WHEN=never CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0} INSTA_UPDATE=no
+export RUST_BACKTRACE=0 CARGO_TERM_PROGRESS_WHEN=never CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0} INSTA_UPDATE=no
 export FLEET_LAB_NAME=${FLEET_LAB_NAME:-fleet-test} FLEET_LAB_DIR=${FLEET_LAB_DIR:-$ROOT/target/lab-test}
 # A setting of whoever runs this must not change what is tested.
 unset FLEET_DIR FLEET_CONFIG FLEET_JSON FLEET_COLOR FLEET_PLAIN FLEET_IDENTITY \
@@ -121,6 +121,6 @@ if [ $FAST = no ]; then
     section "lab: hosts"
     lab_ready
     section "lab: tests on real hosts"
-    cargo test --locked --features lab --test lab -- --test-threads=3 "${LAB_ARGS[@]}"
+    cargo test --locked --features lab --test lab -- --test-threads=4 "${LAB_ARGS[@]}"
 fi
 section_end

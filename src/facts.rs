@@ -34,6 +34,8 @@ pub struct Facts {
     pub migrations: Option<BTreeMap<String, String>>,
     pub state: Option<State>,
     pub lease: Option<Lease>,
+    /// Files of the current release that are not as they were written.
+    pub drift: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -150,6 +152,9 @@ pub struct Lease {
     pub holder: String,
     pub run: String,
     pub verb: String,
+    /// When it was first taken; a renewal keeps it.
+    #[serde(default)]
+    pub since: Option<u64>,
     pub expires: u64,
 }
 
@@ -245,6 +250,9 @@ impl Facts {
                 let name = next();
                 self.migrations.get_or_insert_default().insert(name, next());
             }
+            "drift" => {
+                self.drift.insert(value.to_owned());
+            }
             "state" => self.state = decode(value).filter(State::plain),
             "lease" => self.lease = decode(value),
             _ => {
@@ -332,6 +340,9 @@ impl Facts {
         for (name, hash) in self.migrations.iter().flatten() {
             add(name);
             add(hash);
+        }
+        for path in &self.drift {
+            add(path);
         }
         for container in &self.containers {
             add(&container.id);

@@ -36,6 +36,8 @@ pub struct Status {
     pub reboot_required: bool,
     pub backup: Option<Backup>,
     pub sentry: Option<Sentry>,
+    /// Files of the release that were edited on the host.
+    pub drift: Vec<String>,
     /// What is wrong, worst first; empty when all is well.
     pub problems: Vec<String>,
 }
@@ -134,6 +136,7 @@ impl Status {
             reboot_required: false,
             backup: None,
             sentry: None,
+            drift: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -160,6 +163,7 @@ impl Status {
             reboot_required: facts.value("reboot_required").is_some(),
             backup: backup(facts),
             sentry: expected.sentry_path.as_deref().and_then(|path| sentry(facts, path)),
+            drift: facts.drift.iter().map(|path| clean(path)).collect(),
             ..Status::empty(expected, seconds)
         };
         status.problems = problems(expected, &status);
@@ -253,6 +257,7 @@ fn problems(expected: &Expected, status: &Status) -> Vec<String> {
             Some(_) => {}
         }
     }
+    list.extend(status.drift.iter().map(|path| format!("edited on the host: {path}")));
     if let Some(percent) = status.disk_percent.filter(|percent| *percent >= DISK_FULL) {
         list.push(format!("disk {percent}% full"));
     }

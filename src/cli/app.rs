@@ -7,8 +7,9 @@ use super::global::Limits;
 use super::global::{ColorWhen, Global};
 use super::running::Run;
 use crate::engine::Answer;
+use crate::event::{ExitKind, Outcome};
 use crate::shell::Cmd;
-use crate::ssh::Target;
+use crate::ssh::{Sink, Target};
 use crate::ui::{self, ColorChoice, Look, Out, Table, Wanted};
 
 pub struct App {
@@ -22,6 +23,20 @@ pub struct Answers {
     /// In the order asked.
     pub answers: Vec<Answer>,
     pub interrupted: bool,
+}
+
+impl Answers {
+    /// The exit code when `bad` of the hosts that answered are not as they should be.
+    #[must_use]
+    pub fn exit(&self, bad: bool) -> ExitKind {
+        let reached = self.answers.iter().filter(|answer| answer.result.is_ok()).count();
+        match (self.interrupted, reached, self.answers.len()) {
+            (true, _, _) => ExitKind::Interrupted,
+            (false, 0, 1..) => ExitKind::NoneReachable,
+            (false, reached, all) if bad || reached < all => ExitKind::ClientFailed,
+            (false, _, _) => ExitKind::Ok,
+        }
+    }
 }
 
 impl App {
@@ -69,6 +84,22 @@ impl App {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
+    /// Why a host has no answer, and what to do about it.
+    pub fn no_answer(&self, client: &str, outcome: &Outcome) {
+        match (outcome, outcome.fault()) {
+            (_, Some(fault)) => {
+                self.tell(&format!("{client}: {}\n", ui::flat(&fault.message)));
+                if let Some(hint) = &fault.hint {
+                    self.tell(&format!("  hint: {}\n", ui::flat(hint)));
+                }
+            }
+            (Outcome::Skipped { reason, .. }, None) => {
+                self.tell(&format!("{client}: {}\n", ui::flat(reason)))
+            }
+            (other, None) => self.tell(&format!("{client}: {}\n", other.word())),
+        }
+    }
+
     /// Asks on the terminal; only `y` or `yes` is a yes.
     ///
     /// # Errors
@@ -97,6 +128,30 @@ impl App {
             let mut run = Run::look(self, fleet, &super::running::new_run(), verb, names, limits);
             let answers = run.drive(async |engine| engine.ask(questions).await).await;
             Answers { answers, interrupted: run.end() }
+        });
+        super::running::shut_down(runtime);
+        Ok(answers)
+    }
+
+    /// Says one thing to one host; what it prints is seen as it comes, and nothing else is shown.
+    ///
+    /// # Errors
+    /// When no runtime can be started.
+    pub fn listen(
+        &self,
+        fleet: &Fleet,
+        verb: &str,
+        (target, cmd): (Target, Cmd),
+        limits: &Limits,
+        sink: Sink<'_>,
+    ) -> anyhow::Result<Answers> {
+        let names = vec![target.name.clone()];
+        let runtime = super::running::runtime()?;
+        let answers = runtime.block_on(async {
+            let mut run = Run::look(self, fleet, &super::running::new_run(), verb, names, limits);
+            run.hush();
+            let answer = run.drive(async |engine| engine.listen(target, cmd, sink).await).await;
+            Answers { answers: vec![answer], interrupted: run.end() }
         });
         super::running::shut_down(runtime);
         Ok(answers)

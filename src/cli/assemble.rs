@@ -224,6 +224,7 @@ impl<'f> Assembler<'f> {
             tls,
             schedule,
             release,
+            overwrite_drift: false,
             rollback_to: None,
             layout,
             who: self.info.who.clone(),

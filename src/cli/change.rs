@@ -28,6 +28,10 @@ pub struct Options {
     #[arg(short, long, env = "FLEET_YES", value_parser = clap::builder::FalseyValueParser::new())]
     pub yes: bool,
 
+    /// Take away what was edited on the host by hand
+    #[arg(long)]
+    pub overwrite_drift: bool,
+
     #[command(flatten)]
     pub limits: Limits,
 }
@@ -92,6 +96,7 @@ pub fn run(
     for client in clients.iter().filter(|client| !wish.left_out.contains_key(client.name.as_str())) {
         let mut desired = assembler.assemble(client, wish.services)?.with(wish);
         desired.desired.release.bake = wish.policy.bake;
+        desired.desired.overwrite_drift = options.overwrite_drift;
         jobs.push(Job {
             verb: wish.verb,
             target: fleet.target(client),

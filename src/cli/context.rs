@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 
+use super::exit::refused;
 use super::global::Global;
 use crate::hint::HintExt as _;
 use crate::registry::{Client, Registry};
@@ -60,6 +61,20 @@ impl Fleet {
         }
         let stack = Arc::new(load_stack(&self.dir, name)?);
         stacks.insert(name.to_owned(), Arc::clone(&stack));
+        Ok(stack)
+    }
+
+    /// The same, where the named service is one of it.
+    ///
+    /// # Errors
+    /// As [`Fleet::stack`], and a service that the stack does not have.
+    pub fn stack_with(&self, client: &Client, service: &str) -> anyhow::Result<Arc<Stack>> {
+        let stack = self.stack(client)?;
+        if stack.service(service).is_none() {
+            let list: Vec<&str> = stack.services.iter().map(|service| service.name.as_str()).collect();
+            return Err(refused(format!("stack {} has no service {service:?}", stack.name))
+                .hint(format!("its services are {}", list.join(", "))));
+        }
         Ok(stack)
     }
 

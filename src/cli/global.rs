@@ -64,7 +64,7 @@ pub struct Limits {
     pub timeout: Option<Duration>,
 }
 
-/// A duration such as `90s`, `15m`, `2h`, or a plain number of seconds.
+/// A duration such as `90s`, `15m`, `2h`, `7d`, or a plain number of seconds.
 ///
 /// # Errors
 /// What was expected.
@@ -75,6 +75,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1,
         "m" => 60,
         "h" => 3600,
+        "d" => 86_400,
         _ => 0,
     };
     match number.parse::<u64>() {
@@ -135,7 +136,8 @@ mod tests {
     fn durations_have_a_unit() {
         assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
-        for bad in ["", "0", "m", "1d", "-5s", "1.5h", "99999999999999999999s"] {
+        assert_eq!(parse_duration("2d"), Ok(Duration::from_secs(172_800)));
+        for bad in ["", "0", "m", "1w", "-5s", "1.5h", "99999999999999999999s"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }

@@ -4,11 +4,9 @@ use std::io::Write as _;
 
 use super::App;
 use super::context::Fleet;
-use super::exit::refused;
 use super::global::Limits;
 use super::targets::Targets;
 use crate::event::ExitKind;
-use crate::hint::HintExt as _;
 use crate::ops::compose;
 
 /// Show the last log lines of a client's services
@@ -48,11 +46,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     for client in &clients {
         let stack = fleet.stack(client)?;
         for name in &args.service {
-            if stack.service(name).is_none() {
-                let list: Vec<&str> = stack.services.iter().map(|service| service.name.as_str()).collect();
-                return Err(refused(format!("stack {} has no service {name:?}", stack.name))
-                    .hint(format!("its services are {}", list.join(", "))));
-            }
+            fleet.stack_with(client, name)?;
         }
         let cmd = compose::logs(&stack.name, &args.service, args.tail, args.since, args.timestamps);
         questions.push((fleet.target(client), cmd));

@@ -9,11 +9,13 @@ mod assemble;
 mod change;
 mod completions;
 mod context;
+mod exec;
 mod exit;
 mod explain;
 pub mod global;
 mod init;
 mod list;
+mod lock;
 mod logs;
 mod migrate;
 mod migrations;
@@ -24,6 +26,7 @@ mod remove;
 mod render;
 mod rollback;
 mod running;
+mod runs;
 mod secrets;
 mod show;
 mod ssh;
@@ -80,6 +83,9 @@ enum Command {
     Status(status::Args),
     Logs(logs::Args),
     Ssh(ssh::Args),
+    Exec(exec::Args),
+    Runs(runs::Args),
+    Lock(lock::Args),
     Completions(completions::Args),
     Man(completions::ManArgs),
     #[command(name = "test-progress", hide = true)]
@@ -140,6 +146,9 @@ fn dispatch(app: &App, command: &Command) -> anyhow::Result<ExitKind> {
         Command::Status(args) => status::run(app, args),
         Command::Logs(args) => logs::run(app, args),
         Command::Ssh(args) => ssh::run(app, args),
+        Command::Exec(args) => exec::run(app, args),
+        Command::Lock(args) => lock::run(app, args),
+        Command::Runs(args) => runs::run(app, args),
         Command::Completions(args) => completions::run(app, args),
         Command::Man(args) => completions::man(app, args),
         Command::TestProgress => {

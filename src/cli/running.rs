@@ -144,7 +144,8 @@ impl Run {
                 biased;
                 Some(event) = self.events.recv() => self.take(&event),
                 () = signals.next() => {
-                    match raised(&cancel) {
+                    let said = if self.journal.is_some() { raised(&cancel) } else { left(&cancel) };
+                    match said {
                         Some(text) => self.renderer.say(text),
                         None => std::process::exit(ExitKind::Interrupted as i32),
                     }
@@ -184,6 +185,11 @@ impl Run {
         self.engine.cancel.requested()
     }
 
+    /// Leaves the terminal to what the host prints.
+    pub fn hush(&mut self) {
+        self.renderer = ui::silent();
+    }
+
     /// Announces the end and shows the summary.
     pub fn finish(mut self) -> ExitKind {
         self.report.interrupted = self.interrupted();
@@ -219,6 +225,16 @@ fn raised(cancel: &Cancel) -> Option<&'static str> {
         }
         Level::Abandon => None,
     }
+}
+
+/// The same where nothing is lost by leaving at once.
+fn left(cancel: &Cancel) -> Option<&'static str> {
+    if cancel.requested() {
+        return None;
+    }
+    cancel.raise();
+    cancel.raise();
+    Some("interrupted (press again to end at once)")
 }
 
 /// Ctrl-C and the request to terminate mean the same.

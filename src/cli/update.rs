@@ -71,7 +71,9 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         .map(str::to_owned)
         .collect();
     for client in &clients {
-        known(&fleet, client, &services)?;
+        for service in &services {
+            fleet.stack_with(client, service)?;
+        }
     }
     let wish = Wish {
         verb: "update",
@@ -110,17 +112,4 @@ fn migration(fleet: &Fleet, clients: &[&Client], wanted: &str) -> anyhow::Result
         }
     }
     Ok(name.to_owned())
-}
-
-/// Every named service is one of the client's stack.
-fn known(fleet: &Fleet, client: &Client, services: &[String]) -> anyhow::Result<()> {
-    let stack = fleet.stack(client)?;
-    for name in services {
-        if stack.service(name).is_none() {
-            let list: Vec<&str> = stack.services.iter().map(|service| service.name.as_str()).collect();
-            return Err(refused(format!("stack {} has no service {name:?}", stack.name))
-                .hint(format!("its services are {}", list.join(", "))));
-        }
-    }
-    Ok(())
 }

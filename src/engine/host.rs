@@ -1,7 +1,7 @@
 //! One host through a run: connect, look, lease, stages, outcome.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::step::{self, StepFault};
 use super::{Engine, Job, Surveyed};
@@ -10,19 +10,38 @@ use crate::facts::Facts;
 use crate::ops::lease;
 use crate::plan::{self, Desired, StagePlan, Step, Undo};
 use crate::shell::Cmd;
-use crate::ssh::{Exit, Output, Session, SessionError, Target};
+use crate::ssh::{Exit, Output, Session, SessionError, Sink, Target};
+
+/// How long a command that is given up may take to hear of it.
+const FAREWELL: Duration = Duration::from_millis(150);
 
 pub(super) async fn ask(
     engine: &Engine,
     target: &Target,
     cmd: Cmd,
+    sink: Option<Sink<'_>>,
     started: Instant,
 ) -> Result<Output, Outcome> {
-    let session = connect(engine, target, started).await?;
+    let session = tokio::select! {
+        session = connect(engine, target, started) => session?,
+        () = engine.cancel.abandoned() => return Err(interrupted("it was connected to")),
+    };
     let cmd = adapt(cmd, target);
-    let output = session.exec(&cmd, None).await;
+    let output = tokio::select! {
+        output = session.exec(&cmd, sink) => Some(output),
+        () = engine.cancel.abandoned() => None,
+    };
+    if output.is_none() {
+        // Time for the signal that ends the command on the host.
+        tokio::time::sleep(FAREWELL).await;
+    }
     session.close().await;
-    output.map_err(|error| unreachable(lost("ask", &error)))
+    match output {
+        Some(output) => output.map_err(|error| unreachable(lost("ask", &error))),
+        None => Err(Outcome::skipped(
+            "interrupted; it was told to end, and may go on where the host ignores that",
+        )),
+    }
 }
 
 async fn connect(engine: &Engine, target: &Target, started: Instant) -> Result<Arc<dyn Session>, Outcome> {

@@ -33,6 +33,9 @@ impl Journal {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         fs::set_permissions(dir, Permissions::from_mode(0o700))?;
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
+        // Held as long as the run lives, so that a reader can tell a running one from a cut one. Where
+        // the file system has no locks, a run that goes on looks cut.
+        let _ = file.try_lock();
         // The name itself survives a crash.
         File::open(dir)?.sync_all()?;
         Ok(Journal { file, path })
@@ -126,24 +129,56 @@ pub struct RunSummary {
     pub who: String,
     /// RFC 3339, UTC.
     pub started: String,
-    pub clients: usize,
+    pub clients: Vec<String>,
     /// How many clients ended in each outcome, in the order in which they first came.
     pub counts: Vec<(&'static str, usize)>,
-    /// Exit code and seconds; `None` when the run was cut, or still goes on.
-    pub end: Option<(u8, f64)>,
+    pub end: End,
 }
 
-/// The runs of a folder, the newest first. A file that holds no run is left out; a folder that is
-/// missing holds none.
+/// How a run ended, as far as its journal knows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum End {
+    Finished {
+        exit: u8,
+        seconds: f64,
+    },
+    /// Somebody is writing it.
+    Running,
+    /// Killed, or its machine went down.
+    Cut,
+}
+
+/// How the run of a journal without an end is: its writer holds a lock.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn unfinished(path: &Path) -> io::Result<End> {
+    match File::open(path)?.try_lock_shared() {
+        Err(fs::TryLockError::WouldBlock) => Ok(End::Running),
+        Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(End::Cut),
+    }
+}
+
+/// The runs of a folder, the newest first, each read when it is asked for. A file that holds no run
+/// is left out; a folder that is missing holds none.
 ///
 /// # Errors
 /// When the folder or one of its files cannot be read.
-pub fn list(dir: &Path) -> io::Result<Vec<RunSummary>> {
-    let mut runs = Vec::new();
-    for path in paths(dir)? {
-        runs.extend(in_short(&path)?);
-    }
-    Ok(runs)
+pub fn list(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<RunSummary>> + use<>> {
+    Ok(paths(dir)?.into_iter().filter_map(|path| match in_short(&path) {
+        // Another process may have pruned it meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        found => found.transpose(),
+    }))
+}
+
+/// The ids of the runs of a folder, the newest first.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn ids(dir: &Path) -> io::Result<Vec<String>> {
+    let id = |path: PathBuf| path.file_stem().and_then(|name| name.to_str()).map(str::to_owned);
+    Ok(paths(dir)?.into_iter().filter_map(id).collect())
 }
 
 /// What a run came to, folded from its journal. Clients without an end count as not reached.
@@ -239,9 +274,9 @@ fn in_short(path: &Path) -> io::Result<Option<RunSummary>> {
                     verb,
                     who,
                     started: event.at,
-                    clients: clients.len(),
+                    clients,
                     counts: Vec::new(),
-                    end: None,
+                    end: End::Cut,
                 });
             }
             (EventKind::HostFinished { outcome, .. }, Some(run)) if ended.insert(event.client.clone()) => {
@@ -251,9 +286,14 @@ fn in_short(path: &Path) -> io::Result<Option<RunSummary>> {
                     None => run.counts.push((word, 1)),
                 }
             }
-            (EventKind::RunFinished { exit, seconds }, Some(run)) => run.end = Some((exit, seconds)),
+            (EventKind::RunFinished { exit, seconds }, Some(run)) => {
+                run.end = End::Finished { exit, seconds }
+            }
             _ => {}
         }
+    }
+    if let Some(run) = run.as_mut().filter(|run| run.end == End::Cut) {
+        run.end = unfinished(path)?;
     }
     Ok(run)
 }

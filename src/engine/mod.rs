@@ -26,7 +26,7 @@ use crate::facts::Facts;
 use crate::plan::{Desired, Stage, StagePlan};
 use crate::secret::Redactor;
 use crate::shell::Cmd;
-use crate::ssh::{Output, Session, Target};
+use crate::ssh::{Output, Session, Sink, Target};
 
 /// Makes sessions; the one place where the engine meets a transport.
 #[async_trait]
@@ -131,7 +131,8 @@ impl Engine {
     pub async fn execute(&self, hosts: Vec<Surveyed>, recheck: bool) {
         let hosts = hosts.into_iter().map(|host| (host.job.target.name.clone(), host)).collect();
         self.each(hosts, |engine, host| async move {
-            let (name, started) = (host.job.target.name.clone(), host.started);
+            // What a wave waited for the ones before it is not its own time.
+            let (name, started) = (host.job.target.name.clone(), Instant::now());
             let session = Arc::clone(&host.session);
             let outcome = match engine.limited(host::execute(&engine, host, recheck)).await {
                 Ok(outcome) | Err(outcome) => outcome,
@@ -150,13 +151,8 @@ impl Engine {
         let found = self
             .each(questions, |engine, (target, cmd)| async move {
                 let started = Instant::now();
-                let result = engine.limited(host::ask(&engine, &target, cmd, started)).await;
-                let outcome = match &result {
-                    Ok(_) => Outcome::Unchanged,
-                    Err(outcome) => outcome.clone(),
-                };
-                engine.finish(&target.name, outcome, started);
-                Answer { client: target.name, result, seconds: started.elapsed().as_secs_f64() }
+                let result = engine.limited(host::ask(&engine, &target, cmd, None, started)).await;
+                engine.answered(target, result, started)
             })
             .await;
         // Whoever asked gets one answer a question, whatever happened.
@@ -164,6 +160,22 @@ impl Engine {
         let mut answers: Vec<Answer> = found.into_iter().map(|answer| answer.unwrap_or_else(none)).collect();
         answers.sort_by_key(|answer| order.iter().position(|name| *name == answer.client));
         answers
+    }
+
+    /// The same with one host, whose output is seen as it comes.
+    pub async fn listen(&self, target: Target, cmd: Cmd, sink: Sink<'_>) -> Answer {
+        let started = Instant::now();
+        let result = self.limited(host::ask(self, &target, cmd, Some(sink), started)).await;
+        self.answered(target, result, started)
+    }
+
+    fn answered(&self, target: Target, result: Result<Output, Outcome>, started: Instant) -> Answer {
+        let outcome = match &result {
+            Ok(_) => Outcome::Unchanged,
+            Err(outcome) => outcome.clone(),
+        };
+        self.finish(&target.name, outcome, started);
+        Answer { client: target.name, result, seconds: started.elapsed().as_secs_f64() }
     }
 
     /// Gives hosts that will not be worked on their outcome and closes their connections.

@@ -216,6 +216,31 @@ pub fn look(stack: &str, asks: &Asks) -> Cmd {
     Cmd::script(script, Vec::<String>::new()).sudo().timeout(Duration::from_secs(60))
 }
 
+/// Exit code of [`inside`] when the service has no running container (EX_UNAVAILABLE of sysexits.h).
+pub const NOT_RUNNING: u32 = 69;
+
+/// A command in the newest running container of a service, with its input handed through;
+/// `terminal` when a person sits there. Not a script on standard input: that belongs to the command.
+#[must_use]
+pub fn inside(stack: &str, service: &str, words: &[String], terminal: bool) -> Cmd {
+    let script = format!(
+        r#"id=$(docker ps -q --filter label=com.docker.compose.project="$1" --filter label=com.docker.compose.service="$2" --filter label=com.docker.compose.oneoff=False | head -n 1)
+[ -n "$id" ] || {{ echo "service $2 has no running container" >&2; exit {NOT_RUNNING}; }}
+shift 2
+exec docker exec {} "$id" "$@""#,
+        if terminal { "-it" } else { "-i" }
+    );
+    let fixed = ["sh", "-c", &script, "sh", stack, service].map(str::to_owned);
+    Cmd::new(fixed.into_iter().chain(words.iter().cloned())).sudo()
+}
+
+/// A shell of a container: the best that its image has.
+#[must_use]
+pub fn shell_inside(stack: &str, service: &str) -> Cmd {
+    let best = ["sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash; exec sh"].map(str::to_owned);
+    inside(stack, service, &best, true)
+}
+
 /// Last log lines of one service, both streams, with no colours.
 #[must_use]
 pub fn last_logs(stack: &str, service: &str, lines: u32) -> Cmd {

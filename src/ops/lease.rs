@@ -29,15 +29,17 @@ file={file}; run={run}; mine={mine}
 exec 9>"$file.lock"
 flock -w 10 9
 now=$(date +%s)
+since=$now
+number() {{ printf '%s' "$theirs" | sed -n "s/.*\"$1\": *\([0-9][0-9]*\).*/\1/p"; }}
 if [ -s "$file" ]; then
     theirs=$(cat "$file")
-    expires=$(printf '%s' "$theirs" | sed -n 's/.*"expires": *\([0-9][0-9]*\).*/\1/p')
+    expires=$(number expires)
     case $theirs in
-        *"\"run\":\"$run\""*) ;;
+        *"\"run\":\"$run\""*) since=$(number since) ;;
         *) if [ "${{expires:-0}}" -gt "$now" ]; then printf '%s\n' "$theirs"; exit {HELD}; fi ;;
     esac
 fi
-printf '%s,"expires":%s}}\n' "${{mine%?}}" "$((now + {lasts}))" >"$file.new"
+printf '%s,"since":%s,"expires":%s}}\n' "${{mine%?}}" "${{since:-$now}}" "$((now + {lasts}))" >"$file.new"
 mv -f "$file.new" "$file""#,
         file = quote(&path(stack)),
         run = quote(run),
@@ -59,6 +61,31 @@ if grep -qF {needle} "$file" 2>/dev/null; then rm -f "$file"; fi"#,
         needle = quote(&format!("\"run\":\"{run}\"")),
     );
     Cmd::script(script, Vec::<String>::new()).sudo().timeout(Duration::from_secs(30))
+}
+
+/// The host's clock, then the lease if there is one; see [`seen`].
+#[must_use]
+pub fn show(stack: &str) -> Cmd {
+    let script = format!("date +%s\nhead -c 4096 {} 2>/dev/null || true", quote(&path(stack)));
+    Cmd::script(script, Vec::<String>::new()).sudo().timeout(Duration::from_secs(30))
+}
+
+/// What [`show`] found. Times are of the host's own clock, in seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub now: u64,
+    /// One that has run out, or that cannot be read, holds nobody up and is left out.
+    pub lease: Option<Lease>,
+}
+
+/// The answer of [`show`]; `None` when it is none.
+#[must_use]
+pub fn seen(stdout: &[u8]) -> Option<Seen> {
+    let text = String::from_utf8_lossy(stdout);
+    let (now, rest) = text.split_once('\n')?;
+    let now = now.trim().parse().ok()?;
+    let lease: Option<Lease> = serde_json::from_str(rest.trim()).ok();
+    Some(Seen { now, lease: lease.filter(|lease| lease.expires > now) })
 }
 
 /// The holder named by an answer of [`take`] that ended with [`HELD`].

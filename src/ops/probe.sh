@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # One look at a host: everything `fleet` needs to know, in one answer.
 #
 # Runs as root under any POSIX shell and changes nothing. Variables above this text say what to
@@ -46,11 +47,11 @@ if [ -n "$UNITS" ] && have systemctl; then
     done
 fi
 printf '%s\n' "$FILES" | while IFS= read -r path; do
-    [ -n "$path" ] && [ -f "$path" ] || continue
+    [ -f "$path" ] || continue
     say file "$(sha256sum <"$path" | cut -c1-64) $(stat -c '%a' "$path") $path"
 done
 printf '%s\n' "$DIRS" | while IFS= read -r path; do
-    [ -n "$path" ] && [ -d "$path" ] || continue
+    [ -d "$path" ] || continue
     say dir "$(stat -c '%a' "$path") $path"
 done
 if [ -n "$DEPLOY_USER" ] && id "$DEPLOY_USER" >/dev/null 2>&1; then
@@ -75,6 +76,9 @@ for dir in "$base"/releases/*/; do
     [ -f "$dir/.failed" ] && mark=failed
     if [ -f "$dir/.state.json" ]; then say release "$name $mark $(encoded "$dir/.state.json")"; else say release "$name $mark"; fi
 done
+if [ -f "$base/current/.sha256" ]; then
+    (cd "$base/current" && sha256sum -c --quiet .sha256 2>/dev/null) | sed -n 's/: FAILED.*$//p' | while IFS= read -r path; do say drift "$path"; done
+fi
 lease=/run/lock/fleet-$STACK.lease
 if [ -f "$lease" ]; then say lease "$(encoded "$lease")"; fi
 if [ -f "$base/backups/last" ]; then say backup "$(head -c 300 "$base/backups/last" | tr '\n\t' '  ')"; fi

@@ -92,6 +92,10 @@ done"#,
     Cmd::script(script, Vec::<String>::new()).sudo().timeout(Duration::from_secs(120))
 }
 
+/// Digests of what was written of a release, as `sha256sum -c` reads them: what differs later was
+/// edited on the host.
+pub const DIGESTS_FILE: &str = ".sha256";
+
 /// Names, one a line, of the images that a release was built into.
 pub const IMAGES_FILE: &str = ".images";
 

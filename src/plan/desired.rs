@@ -36,6 +36,8 @@ pub struct Desired {
     pub tls: Option<certbot::Wanted>,
     pub schedule: Schedule,
     pub release: DesiredRelease,
+    /// Take away what was edited on the host by hand.
+    pub overwrite_drift: bool,
     /// Release to go back to, in a rollback; the one before without.
     pub rollback_to: Option<String>,
     pub who: String,
@@ -135,6 +137,22 @@ impl Desired {
             files.extend(tls.files());
         }
         files
+    }
+
+    /// The digests of all rendered files, kept beside them to notice edits on the host.
+    pub(super) fn digests_file(&self) -> NewFile {
+        use sha2::{Digest as _, Sha256};
+        let dir = self.layout.release(&self.release.id);
+        let lines = self.release.files.iter().chain(&self.release.mounts).map(|file| {
+            let name = file.path.strip_prefix(&format!("{dir}/")).unwrap_or(&file.path);
+            format!("{}  {name}\n", crate::shell::hex(&Sha256::digest(&file.content)))
+        });
+        NewFile {
+            path: format!("{dir}/{}", release::DIGESTS_FILE),
+            mode: "0600".into(),
+            content: lines.collect::<String>().into_bytes(),
+            secret: false,
+        }
     }
 
     /// The list of images of this release, kept beside it for pruning.

@@ -16,6 +16,7 @@ const PUSH_LIMIT: Duration = Duration::from_secs(1800);
 
 pub(super) fn prepare(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Refusal> {
     let mut steps = Vec::new();
+    drift(desired, facts)?;
     if !up_to_date(desired, facts) {
         push(desired, facts, &mut steps);
         images(desired, facts, &mut steps);
@@ -34,7 +35,22 @@ pub(super) fn up_to_date(desired: &Desired, facts: &Facts) -> bool {
         state.digest == wanted.digest
             && facts.current() == Some(state.release.as_str())
             && facts.releases.get(&state.release).is_some_and(|release| release.mark == ReleaseMark::Complete)
-    }) && wanted.mounts.iter().all(|file| !differs(file, facts))
+    }) && facts.drift.is_empty()
+        && wanted.mounts.iter().all(|file| !differs(file, facts))
+}
+
+/// Edits by hand are not lost without a word: they are refused until the operator says so.
+fn drift(desired: &Desired, facts: &Facts) -> Result<(), Refusal> {
+    if facts.drift.is_empty() || desired.overwrite_drift {
+        return Ok(());
+    }
+    let list = facts.drift.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    Err(Refusal {
+        message: format!("edited on the host since it was written: {list}"),
+        hint:
+            "take the edit over into the template or the client's env, or give it up with --overwrite-drift"
+                .into(),
+    })
 }
 
 fn push(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
@@ -62,6 +78,7 @@ fn push(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
     let mut list: Vec<_> = wanted.mounts.iter().filter(|file| differs(file, facts)).cloned().collect();
     list.extend(wanted.files.iter().cloned());
     list.push(desired.images_file());
+    list.push(desired.digests_file());
     let names: Vec<String> = list.iter().map(|file| format!("{} {}", file.mode, file.path)).collect();
     steps.push(Step::run("write rendered files", Change::Create, files::put(&list)).details(names));
     steps.push(

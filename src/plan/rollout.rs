@@ -23,7 +23,7 @@ pub(super) fn plan(desired: &Desired, facts: &Facts) -> Result<(Vec<Step>, Optio
     migrations(desired, facts, &mut steps)?;
     let fresh = up_to_date(desired, facts);
     password(desired, facts, &mut steps);
-    if !fresh || !all_well(desired, facts) {
+    if !fresh || !all_well(desired, facts) || !as_released(facts) {
         let from = steps.len();
         steps.extend(turn(desired, facts, &desired.release.project));
         steps.push(wait(desired));
@@ -99,6 +99,13 @@ fn all_well(desired: &Desired, facts: &Facts) -> bool {
     !facts.containers.is_empty()
         && facts.containers.iter().all(Container::well)
         && desired.release.health.iter().all(|(service, _)| there(service))
+}
+
+/// Whether every container was made from what its release says.
+fn as_released(facts: &Facts) -> bool {
+    facts.containers.iter().all(|container| {
+        facts.services.get(&container.service).is_none_or(|hash| container.config_hash == *hash)
+    })
 }
 
 /// Brings the services to a release. What runs as it shall is not touched.

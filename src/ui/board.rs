@@ -1,7 +1,7 @@
 //! The part of the screen that moves: which clients run, what each does, how far the run is.
 //!
-//! Rule of this file: pure. Events come in with the time since the start, lines go out; a client
-//! keeps its line while it runs, so that nothing jumps.
+//! Rule of this file: pure. Events come in with the time since the start, rows go out; a client
+//! keeps its row while it runs, so that nothing jumps.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -49,12 +49,44 @@ pub struct Board {
     started: Duration,
 }
 
-const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
-const SPINNER_ASCII: [&str; 4] = ["|", "/", "-", "\\"];
-/// Time for which one form of the spinner stands.
-pub const TICK: Duration = Duration::from_millis(100);
+/// Whose row it is, so that a bar stays with its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    Host(usize),
+    /// Those that run without a row.
+    More,
+    /// The whole run.
+    All,
+}
+
+/// One row that moves: text on both sides of what is drawn by `bars`. With that it fills the screen
+/// but for one column.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub who: Who,
+    pub left: Line,
+    pub right: Line,
+    /// Bytes of a step, or clients of the run: done and total.
+    pub progress: Option<(u64, u64)>,
+}
+
 /// Lines that the board leaves to what was printed above it.
 const ABOVE: usize = 4;
+/// Columns of the spinner and the space behind it.
+pub const SPINNER: usize = 2;
+
+/// Columns of the bar of a step that counts bytes.
+pub fn step_bar(look: &Look) -> usize {
+    if look.width >= 120 { 24 } else { 8 }
+}
+
+/// Columns of the bar of the whole run.
+pub fn run_bar(look: &Look) -> usize {
+    (look.width / 6).clamp(8, 30)
+}
+
+/// Columns of "41 MB/123 MB 4.1 MB/s".
+pub const BYTES: usize = 23;
 
 impl Board {
     #[must_use]
@@ -161,8 +193,8 @@ impl Board {
         self.longest.min(summary::name_limit(look))
     }
 
-    /// The lines that move, each narrower than the screen.
-    pub fn lines(&mut self, now: Duration, look: &Look) -> Vec<Line> {
+    /// The rows that move.
+    pub fn rows(&mut self, now: Duration, look: &Look) -> Vec<Row> {
         if self.hosts.is_empty() || self.done == self.hosts.len() {
             return Vec::new();
         }
@@ -170,19 +202,20 @@ impl Board {
         self.seat(room);
         let mut shown: Vec<usize> = self.slots.iter().flatten().copied().collect();
         let mut hidden = self.queue.len();
-        // The line that counts the hidden ones takes the place of one more.
+        // The row that counts the hidden ones takes the place of one more.
         if hidden > 0 && shown.len() == room {
             shown.pop();
             hidden += 1;
         }
         let names = self.names(look);
-        let mut lines: Vec<Line> = shown.iter().filter_map(|at| self.line(*at, names, now, look)).collect();
+        let mut rows: Vec<Row> = shown.iter().filter_map(|at| self.row(*at, names, now, look)).collect();
         if hidden > 0 {
-            let more = format!("{} and {hidden} more running", look.ellipsis());
-            lines.push(Line::new().with(Role::Text, "  ").with(Role::Faint, more));
+            let more = format!("  {} and {hidden} more running", look.ellipsis());
+            let left = Line::new().with(Role::Faint, more);
+            rows.push(Row { who: Who::More, left, right: Line::new(), progress: None });
         }
-        lines.push(self.overall(now, look));
-        lines.into_iter().map(|line| line.fit(look.width - 1, look.ellipsis())).collect()
+        rows.push(self.overall(now, look));
+        rows
     }
 
     /// Gives free lines to those who wait for one.
@@ -204,39 +237,32 @@ impl Board {
         self.queue.extend(waiting);
     }
 
-    fn line(&self, at: usize, names: usize, now: Duration, look: &Look) -> Option<Line> {
+    fn row(&self, at: usize, names: usize, now: Duration, look: &Look) -> Option<Row> {
         let host = &self.hosts[at];
         let running = host.running.as_ref()?;
         let took = text::whole_seconds(now.saturating_sub(running.since).as_secs());
         let ellipsis = look.ellipsis();
-        let mut line = Line::new()
-            .with(Role::Note, self.spinner(now, look))
-            .with(Role::Text, " ")
+        let progress = running.progress.and_then(|(done, total)| Some((done, total.filter(|all| *all > 0)?)));
+        let drawn = if progress.is_some() { step_bar(look) + 1 + BYTES + 2 } else { 0 };
+        let end = look.width.saturating_sub(1 + SPINNER + drawn + text::width(&took));
+        let mut left = Line::new()
             .with(Role::Strong, text::fit(&text::flat(&host.name), names, ellipsis))
-            .padded(2 + names + 2);
+            .padded(names + 2);
         // On a narrow screen the title matters more than the number of the step.
         if self.position_width > 0 && look.width >= names + self.position_width + 34 {
-            let column = line.width() + self.position_width + 2;
-            line = line.with(Role::Faint, running.position.as_str()).padded(column);
+            let column = left.width() + self.position_width + 2;
+            left = left.with(Role::Faint, running.position.as_str()).padded(column);
         }
-        let mut title = running.title.clone();
-        if let Some(progress) = running.progress.and_then(progress) {
-            title = format!("{title} {progress}");
-        }
-        let end = look.width.saturating_sub(1 + text::width(&took));
-        let room = end.saturating_sub(line.width() + 2);
-        Some(line.with(Role::Text, text::fit(&title, room, ellipsis)).padded(end).with(Role::Faint, took))
+        let room = end.saturating_sub(left.width() + 2);
+        let left = left.with(Role::Text, text::fit(&running.title, room, ellipsis)).padded(end);
+        let left = left.fit(end, ellipsis);
+        Some(Row { who: Who::Host(at), left, right: Line::new().with(Role::Faint, took), progress })
     }
 
-    fn overall(&self, now: Duration, look: &Look) -> Line {
+    fn overall(&self, now: Duration, look: &Look) -> Row {
         let took = text::whole_seconds(now.saturating_sub(self.started).as_secs());
-        let end = look.width.saturating_sub(1 + text::width(&took));
-        let (full, empty) = if look.unicode { ("━", "─") } else { ("#", "-") };
-        let bar = (look.width / 6).clamp(8, 30);
-        let filled = bar * self.done / self.hosts.len();
-        let mut line = Line::new()
-            .with(Role::Good, full.repeat(filled))
-            .with(Role::Faint, empty.repeat(bar - filled))
+        let end = look.width.saturating_sub(1 + run_bar(look) + text::width(&took));
+        let mut left = Line::new()
             .with(Role::Text, format!("  {} {}/{}", text::flat(&self.verb), self.done, self.hosts.len()));
         let counts =
             self.counts.iter().map(|(outcome, count)| (of_outcome(outcome).1, outcome.word(), *count));
@@ -245,22 +271,12 @@ impl Board {
         for (role, word, count) in counts.chain([(Role::Text, "running", running)]) {
             let piece = Line::new().with(Role::Text, separator).with(role, format!("{count} {word}"));
             // What does not fit whole is left out: half a number would mislead.
-            if count > 0 && line.width() + piece.width() + 2 <= end {
-                line.append(piece);
+            if count > 0 && left.width() + piece.width() + 2 <= end {
+                left.append(piece);
             }
         }
-        line.fit(end.saturating_sub(2), look.ellipsis()).padded(end).with(Role::Faint, took)
+        let left = left.fit(end.saturating_sub(2), look.ellipsis()).padded(end);
+        let progress = Some((self.done as u64, self.hosts.len() as u64));
+        Row { who: Who::All, left, right: Line::new().with(Role::Faint, took), progress }
     }
-
-    fn spinner(&self, now: Duration, look: &Look) -> &'static str {
-        let forms: &[&str] = if look.unicode { &SPINNER } else { &SPINNER_ASCII };
-        let turn = now.as_millis() / TICK.as_millis();
-        forms[usize::try_from(turn % forms.len() as u128).unwrap_or(0)]
-    }
-}
-
-/// "45 %" where the end is known.
-fn progress((done, total): (u64, Option<u64>)) -> Option<String> {
-    let total = total.filter(|total| *total > 0)?;
-    Some(format!("{} %", u128::from(done.min(total)) * 100 / u128::from(total)))
 }

@@ -7,13 +7,13 @@ use std::io::Write;
 
 use crate::event::{Event, Report};
 
+mod bars;
 mod board;
 mod demo;
 pub mod error;
 pub mod json;
 pub mod lines;
 pub mod out;
-mod screen;
 pub mod style;
 pub mod summary;
 pub mod table;
@@ -24,9 +24,9 @@ pub use demo::{demo, demo_with};
 pub use error::HintExt;
 pub use out::Out;
 pub use style::{ColorChoice, Look, Role, Symbol, Wanted};
-pub use summary::summary;
+pub use summary::{detail, summary};
 pub use table::{Cell, Column, Table};
-pub use text::{flat, seconds};
+pub use text::{flat, names, seconds, whole_seconds};
 
 /// Shows a run while it happens, then what it came to.
 pub trait Renderer: Send {
@@ -74,7 +74,13 @@ pub fn renderer(settings: &Settings) -> Box<dyn Renderer> {
 /// nothing that stays.
 #[must_use]
 pub fn glance(look: Look) -> Box<dyn Renderer> {
-    if look.animate { Box::new(terminal::Terminal::stderr(look, false).fleeting()) } else { Box::new(Silent) }
+    if look.animate { Box::new(terminal::Terminal::stderr(look, false).fleeting()) } else { silent() }
+}
+
+/// Shows nothing of a run.
+#[must_use]
+pub fn silent() -> Box<dyn Renderer> {
+    Box::new(Silent)
 }
 
 struct Silent;
@@ -87,5 +93,10 @@ impl Renderer for Silent {
 
 /// Says something on standard error. That nobody can hear it is no reason to fail.
 pub fn tell(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    tell_bytes(text.as_bytes());
+}
+
+/// The same for what is no text.
+pub fn tell_bytes(bytes: &[u8]) {
+    let _ = std::io::stderr().write_all(bytes);
 }

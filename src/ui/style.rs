@@ -42,8 +42,6 @@ pub struct Look {
     pub width: usize,
     /// The width is known, so that longer lines are cut rather than left to wrap.
     pub clip: bool,
-    /// The width was given by `COLUMNS`: a resize does not change it.
-    pub fixed: bool,
     /// Lines on the screen; 50 when there is none.
     pub rows: usize,
 }
@@ -90,7 +88,6 @@ impl Look {
             animate: terminal && !dumb && !wanted.plain,
             width: width.unwrap_or(DEFAULT_WIDTH).max(NARROWEST),
             clip: width.is_some(),
-            fixed: columns.is_some(),
             rows: size.map_or(LOG_ROWS, |size| known(size.1).unwrap_or(DEFAULT_ROWS)),
         }
     }
@@ -235,7 +232,6 @@ pub(super) mod tests {
             animate: true,
             width,
             clip: true,
-            fixed: false,
             rows,
         }
     }
@@ -300,13 +296,13 @@ pub(super) mod tests {
     fn the_width_is_that_of_columns_then_of_the_terminal_then_eighty() {
         let width = |env: &[(&str, &str)], terminal| {
             let look = resolve(ColorChoice::Auto, env, terminal);
-            (look.width, look.clip, look.fixed)
+            (look.width, look.clip)
         };
-        assert_eq!(width(&[("COLUMNS", "60")], true), (60, true, true));
-        assert_eq!(width(&[("COLUMNS", "60")], false), (60, true, true));
-        assert_eq!(width(&[("COLUMNS", "wide")], true), (132, true, false));
-        assert_eq!(width(&[("COLUMNS", "0")], false), (80, false, false));
-        assert_eq!(width(&[], false), (80, false, false));
+        assert_eq!(width(&[("COLUMNS", "60")], true), (60, true));
+        assert_eq!(width(&[("COLUMNS", "60")], false), (60, true));
+        assert_eq!(width(&[("COLUMNS", "wide")], true), (132, true));
+        assert_eq!(width(&[("COLUMNS", "0")], false), (80, false));
+        assert_eq!(width(&[], false), (80, false));
         let unknown = Look::resolve(Wanted::default(), &|_| None, Some((0, 0)));
         assert_eq!((unknown.width, unknown.rows), (80, 24));
     }

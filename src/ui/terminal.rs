@@ -4,20 +4,24 @@
 //! neither a storm of events nor a slow terminal holds up the run.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use indicatif::ProgressDrawTarget;
+
 use crate::event::{Event, EventKind, Report};
 
 use super::Renderer;
-use super::board::{Board, TICK};
-use super::screen::Screen;
+use super::bars::{Bars, OWN_DRAWS};
+use super::board::Board;
 use super::style::{Look, Role, size_of};
 use super::summary::summary;
 use super::text::{self, Line};
 
+/// Time between two frames.
+const TICK: Duration = Duration::from_millis(100);
 /// Longest wait for a terminal that does not take what is written to it, such as one held by Ctrl-S.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Lines that wait for the screen; beyond these, what hosts print is dropped here (the journal has it).
@@ -88,21 +92,16 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Draws on standard error.
+    /// Draws on standard error, whose width is asked for before each frame.
     #[must_use]
     pub fn stderr(look: Look, verbose: bool) -> Self {
-        let size = move || {
-            let (columns, rows) = size_of(&io::stderr());
-            let columns = if look.fixed { 0 } else { columns };
-            (columns, rows)
-        };
-        Terminal::new(io::stderr(), size, look, verbose)
+        let bars = Bars::new(ProgressDrawTarget::stderr_with_hz(OWN_DRAWS), Box::new(io::stderr()));
+        Terminal::new(bars, || size_of(&io::stderr()), look, verbose)
     }
 
-    /// `size` is asked before each frame for columns and rows; zero leaves them as they are.
-    fn new<W, S>(sink: W, size: S, look: Look, verbose: bool) -> Self
+    /// `size` is asked for columns and rows; zero leaves them as they are.
+    fn new<S>(bars: Bars, size: S, look: Look, verbose: bool) -> Self
     where
-        W: Write + Send + 'static,
         S: Fn() -> (usize, usize) + Send + 'static,
     {
         let state = State::new(Board::new(verbose), look);
@@ -111,7 +110,7 @@ impl Terminal {
         let drawn = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("screen".to_owned())
-            .spawn(move || draw(&drawn, Screen::new(sink), &size))
+            .spawn(move || draw(&drawn, bars, &size))
             .ok();
         Terminal { shared, thread }
     }
@@ -133,7 +132,7 @@ impl Terminal {
     }
 }
 
-fn draw<W: Write>(shared: &Shared, mut screen: Screen<W>, size: &dyn Fn() -> (usize, usize)) {
+fn draw(shared: &Shared, mut bars: Bars, size: &dyn Fn() -> (usize, usize)) {
     loop {
         let (columns, rows) = size();
         let mut state = shared.lock();
@@ -147,11 +146,10 @@ fn draw<W: Write>(shared: &Shared, mut screen: Screen<W>, size: &dyn Fn() -> (us
         let (stop, paused) = (state.stop, state.paused);
         // Nothing is printed into the middle of a question either.
         let above = if paused && state.cleared && !stop { Vec::new() } else { state.take_above() };
-        let block =
-            if stop || paused { Vec::new() } else { state.board.lines(shared.start.elapsed(), &look) };
+        let rows = if stop || paused { Vec::new() } else { state.board.rows(shared.start.elapsed(), &look) };
         // Nobody waits for the terminal but this thread.
         drop(state);
-        let gone = screen.frame(&above, &block, &look).is_err();
+        let gone = bars.frame(&above, &rows, &look).is_err();
         let mut state = shared.lock();
         state.cleared = gone || paused;
         shared.wake.notify_all();

@@ -124,6 +124,18 @@ pub fn whole_seconds(seconds: u64) -> String {
     }
 }
 
+/// A size as a person says it: "812 B", "4.1 MB", "41 MB".
+pub fn bytes(bytes: u64) -> String {
+    let (mut size, mut unit) = (bytes as f64, "B");
+    for larger in ["kB", "MB", "GB", "TB"] {
+        if size >= 999.5 {
+            (size, unit) = (size / 1000.0, larger);
+        }
+    }
+    let digits = usize::from(size < 9.95 && unit != "B");
+    format!("{size:.digits$} {unit}")
+}
+
 /// One line of pieces, each in its role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line(Vec<(Role, String)>);
@@ -254,6 +266,15 @@ mod tests {
         assert_eq!(
             all.join(", "),
             "0.0 s, 0.4 s, 9.9 s, 10 s, 48 s, 1 min 00 s, 3 min 04 s, 59 min 59 s, 1 h 02 min, 0.0 s, 0.0 s"
+        );
+    }
+
+    #[test]
+    fn sizes_have_at_most_three_digits() {
+        let all = [0, 999, 1_000, 9_940, 9_960, 999_499, 999_500, 4_100_000, 41_000_000, u64::MAX].map(bytes);
+        assert_eq!(
+            all.join(", "),
+            "0 B, 999 B, 1.0 kB, 9.9 kB, 10 kB, 999 kB, 1.0 MB, 4.1 MB, 41 MB, 18446744 TB"
         );
     }
 

@@ -2,9 +2,14 @@
 
 mod bad_input;
 mod help;
+mod hosts;
 mod life;
 mod poison;
 mod registry;
+mod runs;
 mod secrets;
+#[path = "../support/sshd.rs"]
+#[expect(dead_code, reason = "shared with the tests of ssh, which use more of it")]
+mod sshd;
 mod streams;
 mod support;

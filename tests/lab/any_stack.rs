@@ -29,7 +29,7 @@ fn the_tiny_stack_serves_from_a_bare_host() {
     assert_eq!(before["web"], after["web"], "the proxy was left alone");
     assert_ne!(before["hello"], after["hello"]);
     let token = fleet.secret(client, "TOKEN");
-    assert_eq!(host.sh("docker exec tiny-hello-1 printenv TOKEN").ok().trim(), token);
+    assert_eq!(host.exec("tiny", "hello", "printenv TOKEN").ok().trim(), token);
     fleet.run(&["status", client]).expect(0);
     let dump = host.sh("/opt/tiny/bin/backup && ls /opt/tiny/backups/nightly-*");
     assert!(

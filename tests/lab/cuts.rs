@@ -28,7 +28,9 @@ fn a_killed_update_is_finished_by_the_next_run() {
     let client = host.name.as_str();
     let words = ["update", client, "--yes", "--json"];
     fleet.run(&words).expect(0);
-    for (round, step) in ["push source", "build portail", "start services", "commit"].iter().enumerate() {
+    for (round, step) in
+        ["push source", "build portail", "replace portail", "wait until healthy", "commit"].iter().enumerate()
+    {
         let mark = format!("killed at {step}");
         town.touch("portail", &mark);
         let (mut child, _lines) = fleet.until_step(&words, step);

@@ -116,27 +116,37 @@ fn a_failing_migration_is_undone_and_the_old_release_serves_on() {
 }
 
 #[test]
-fn a_release_that_does_not_become_healthy_fails_with_its_own_words() {
+fn a_release_that_does_not_become_healthy_goes_back_by_itself_and_says_why() {
     let town = settled();
     let host = &town.one;
     let client = host.name.as_str();
+    let (before, release) = (host.containers("geoclic"), host.sh("readlink /opt/geoclic/current").ok());
     let good = town.fleet.read("app/api/main.py");
     town.fleet.write("app/api/main.py", &format!("raise RuntimeError('planted: no such luck')\n{good}"));
     let ran = town.fleet.run(&["update", client, "--yes", "--json"]);
     town.fleet.write("app/api/main.py", &good);
-    let ended = ran.expect(1).outcome(client, "failed");
-    let fault = &ended["fault"];
+    let ended = ran.expect(1).outcome(client, "rolled-back");
     assert!(
-        fault["message"].as_str().is_some_and(|text| text.contains("api")),
+        ended["fault"]["step"].as_str().is_some_and(|step| step.contains("api")),
         "it names the service: {ended:#}"
     );
-    assert!(fault["lines"].to_string().contains("planted: no such luck"), "and shows its log: {ended:#}");
-    let current = town.fleet.run(&["status", client, "--json"]).expect(1);
-    assert!(current.stdout.contains("api"), "status names the service: {}", current.stdout);
-    // The source is as before, so the next run brings back the release that was committed.
-    town.fleet.run(&["update", client, "--yes", "--json"]).expect(0).outcome(client, "changed");
-    eventually("the release before serves again", Duration::from_secs(30), || {
+    assert!(
+        ended["fault"]["lines"].to_string().contains("planted: no such luck"),
+        "and shows its log: {ended:#}"
+    );
+    assert!(
+        release.trim().ends_with(ended["release"].as_str().expect("a release")),
+        "and what serves: {ended:#}"
+    );
+    assert_eq!(host.sh("readlink /opt/geoclic/current").ok(), release, "the release before is current");
+    assert!(
+        !replaced(&before, host).contains(&"api".to_owned()),
+        "the API that was healthy was never stopped"
+    );
+    eventually("the release before serves", Duration::from_secs(30), || {
         let answer = get(host, "/api/health");
         if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
     });
+    town.fleet.run(&["status", client]).expect(0);
+    town.fleet.run(&["update", client, "--yes", "--json"]).expect(0);
 }

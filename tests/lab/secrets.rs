@@ -129,7 +129,7 @@ fn a_planted_secret_is_in_its_place_and_nowhere_else() {
         std::fs::remove_file(fleet.path(name)).expect("the trace");
     }
 
-    let inside = host.sh("docker exec geoclic-api-1 printenv SMTP_PASSWORD").ok();
+    let inside = host.exec("geoclic", "api", "printenv SMTP_PASSWORD").ok();
     assert_eq!(inside.trim_end_matches('\n'), value, "the service gets the value letter by letter");
     let found = holding(host, "root", &forms);
     let wrong: Vec<_> = found.iter().filter(|path| !allowed(path)).collect();

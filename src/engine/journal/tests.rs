@@ -132,7 +132,7 @@ fn runs_are_listed_the_newest_first_and_a_cut_one_has_no_end() {
     write(dir.path(), "20261120-101500-a1", &run());
     write(dir.path(), "20261118-000000-c3", &[]);
     fs::write(dir.path().join("notes.txt"), "not a journal").unwrap();
-    let runs = list(dir.path()).unwrap();
+    let runs: Vec<RunSummary> = list(dir.path()).unwrap().map(Result::unwrap).collect();
     let short: Vec<_> = runs
         .iter()
         .map(|run| (run.path.file_stem().unwrap().to_str().unwrap(), run.counts.clone(), run.end))
@@ -140,21 +140,37 @@ fn runs_are_listed_the_newest_first_and_a_cut_one_has_no_end() {
     assert_eq!(
         short,
         [
-            ("20261120-101500-a1", vec![("unchanged", 1), ("failed", 1)], Some((1, 3.5))),
-            ("20261119-080000-b2", vec![("unchanged", 1)], None),
+            (
+                "20261120-101500-a1",
+                vec![("unchanged", 1), ("failed", 1)],
+                End::Finished { exit: 1, seconds: 3.5 }
+            ),
+            ("20261119-080000-b2", vec![("unchanged", 1)], End::Cut),
         ]
     );
     assert_eq!(
-        (runs[0].verb.as_str(), runs[0].who.as_str(), runs[0].clients),
-        ("provision", "marie@atelier", 2)
+        (runs[0].verb.as_str(), runs[0].who.as_str(), runs[0].clients.join(" ").as_str()),
+        ("provision", "marie@atelier", "one two")
     );
+    assert_eq!(ids(dir.path()).unwrap(), ["20261120-101500-a1", "20261119-080000-b2", "20261118-000000-c3"]);
+}
+
+#[test]
+fn a_run_that_goes_on_is_told_from_one_that_was_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let end = || list(dir.path()).unwrap().next().unwrap().unwrap().end;
+    let mut journal = Journal::create(dir.path(), "r").unwrap();
+    journal.append(&run()[0]).unwrap();
+    assert_eq!(end(), End::Running);
+    drop(journal);
+    assert_eq!(end(), End::Cut);
 }
 
 #[test]
 fn a_folder_that_is_missing_holds_no_run() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("none");
-    assert_eq!(list(&missing).unwrap(), []);
+    assert_eq!(list(&missing).unwrap().count(), 0);
     assert_eq!(latest(&missing).unwrap(), None);
     assert_eq!(prune(&missing, 3).unwrap(), 0);
 }

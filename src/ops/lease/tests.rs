@@ -124,3 +124,18 @@ fn two_stacks_on_one_host_have_a_lease_each() {
     assert!(run(dir.path(), &take("demo", "a@b", "run-1", "update")).status.success());
     assert!(run(dir.path(), &take("other", "c@d", "run-2", "update")).status.success());
 }
+
+#[test]
+fn only_a_lease_that_holds_is_seen() {
+    let lease = r#"{"holder":"marie@atelier","run":"r","verb":"update","since":100,"expires":280}"#;
+    let held = seen(format!("200\n{lease}\n").as_bytes()).unwrap();
+    assert_eq!((held.now, held.lease.unwrap().since), (200, Some(100)));
+    for (answer, free) in [(format!("280\n{lease}\n"), 280), ("7\n".into(), 7), ("7\nrubbish".into(), 7)] {
+        assert_eq!(seen(answer.as_bytes()), Some(Seen { now: free, lease: None }), "{answer}");
+    }
+    assert_eq!(seen(b"sudo: a password is required"), None);
+    // Of a version that did not tell since when.
+    let old = br#"1
+{"holder":"a","run":"r","verb":"update","expires":5}"#;
+    assert_eq!(seen(old).unwrap().lease.unwrap().since, None);
+}

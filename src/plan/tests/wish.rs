@@ -144,6 +144,7 @@ pub fn desired() -> Desired {
         tls: Some(tls(&layout)),
         schedule: schedule(&layout),
         release: release(&layout),
+        overwrite_drift: false,
         rollback_to: None,
         who: "marie@atelier".into(),
         run: "20261120-101500-ab12".into(),

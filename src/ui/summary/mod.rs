@@ -60,7 +60,8 @@ fn faulty(outcome: &Outcome) -> bool {
 }
 
 /// One line that says how a client ended, the same wherever it is shown.
-pub(super) fn detail(outcome: &Outcome) -> String {
+#[must_use]
+pub fn detail(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Unchanged => String::new(),
         Outcome::Changed { summary } => text::flat(summary),

@@ -92,6 +92,14 @@ impl Host {
             .collect()
     }
 
+    /// A command in the container of a service; its number in the name tells nothing.
+    pub fn exec(&self, stack: &str, service: &str, command: &str) -> Said {
+        self.sh(&format!(
+            "docker exec -i \"$(docker ps -q --filter label=com.docker.compose.project={stack} \
+             --filter label=com.docker.compose.service={service} | head -n 1)\" {command}"
+        ))
+    }
+
     /// Everything that a run which changes nothing must leave as it is, as text to compare: the
     /// machine's settings, our folder, packages, units, containers and their start times.
     pub fn state(&self) -> String {
