@@ -138,9 +138,13 @@ fn tagged<'c>(clients: &[&'c Client], tag: &str) -> Vec<&'c Client> {
 /// No such run, or none that left anything.
 pub fn left_by_last(fleet: &Fleet, verb: &str) -> anyhow::Result<Vec<String>> {
     let dir = fleet.state_dir().join("runs");
-    let last = journal::list(&dir).into_iter().flatten().flatten().find(|run| run.verb == verb).ok_or_else(
-        || refused(format!("no {verb} was run from this fleet directory, so there is nothing to retry")),
-    )?;
+    let nothing =
+        || refused(format!("no {verb} was run from this fleet directory, so there is nothing to retry"));
+    let last = journal::list(&dir)
+        .with_context(|| format!("the runs in {} cannot be read", dir.display()))?
+        .find(|run| run.as_ref().map_or(true, |run| run.verb == verb))
+        .ok_or_else(nothing)?
+        .context("the last run cannot be read")?;
     let report = journal::report(&last.path).with_context(|| format!("run {}", last.run))?;
     let left: Vec<String> = report
         .hosts

@@ -61,7 +61,11 @@ fn step(step: &super::Step) -> String {
         }
         Action::Await(gate) => {
             let (seconds, services) = (gate.deadline.as_secs(), gate.services.len());
-            let _ = writeln!(out, "    ask {services} services until {seconds} s, {} times well", gate.times);
+            let _ = writeln!(
+                out,
+                "    ask {services} services until {seconds} s, steady for {} s",
+                gate.steady.as_secs()
+            );
         }
     }
     if let Some(hint) = &step.hint {

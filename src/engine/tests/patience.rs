@@ -35,7 +35,7 @@ async fn the_first_signal_lets_the_step_end_and_starts_no_other() {
     rig.update().await;
     let ran = rig.ran();
     assert_eq!(ran[ran.len() - 2..], ["build", "give lease back"]);
-    let Outcome::Skipped { reason } = rig.outcome() else { panic!("{:?}", rig.outcome()) };
+    let Outcome::Skipped { reason, .. } = rig.outcome() else { panic!("{:?}", rig.outcome()) };
     assert_eq!(reason, "interrupted before \"pull images\"; run the same command again to go on");
     assert_eq!(rig.exit(), ExitKind::Interrupted);
 }

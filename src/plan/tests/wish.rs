@@ -27,7 +27,7 @@ fn file(path: String, mode: &str, content: &str, secret: bool) -> NewFile {
 }
 
 fn migration(name: &str, sql: &str) -> Migration {
-    Migration { name: name.into(), sha256: hex(&Sha256::digest(sql)), sql: sql.into() }
+    Migration { name: name.into(), sha256: hex(&Sha256::digest(sql)), sql: sql.into(), transaction: true }
 }
 
 fn health(probe: Probe, deadline: u64) -> Health {
@@ -118,6 +118,7 @@ fn release(layout: &Layout) -> DesiredRelease {
             migration("001_tables.sql", "create table demandes (id bigint primary key);\n"),
             migration("002_photos.sql", "alter table demandes add photo text;\n"),
         ],
+        bake: Duration::ZERO,
         keep: 5,
         services: Vec::new(),
     }
@@ -143,6 +144,7 @@ pub fn desired() -> Desired {
         tls: Some(tls(&layout)),
         schedule: schedule(&layout),
         release: release(&layout),
+        overwrite_drift: false,
         rollback_to: None,
         who: "marie@atelier".into(),
         run: "20261120-101500-ab12".into(),
