@@ -1,9 +1,11 @@
-//! A PostgreSQL server of a test's own, over a socket in its own folder, and the `docker` that leads to it.
+//! A PostgreSQL server over a socket in its own folder, and the `docker` that leads to it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use fleet::ops::postgres::Migration;
 use fleet::shell::{Cmd, hex};
@@ -25,12 +27,22 @@ logs) echo 'no log here' ;;
 esac
 "#;
 
-pub struct Server {
+/// One server for all tests that run at a time: the last one stops it.
+struct Cluster {
     dir: tempfile::TempDir,
     bin: PathBuf,
+}
+
+/// A role and a database of a test's own in it, and the host that they seem to be on.
+pub struct Server {
+    cluster: Arc<Cluster>,
+    dir: tempfile::TempDir,
     pub user: String,
     pub name: String,
 }
+
+static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+static DATABASES: AtomicUsize = AtomicUsize::new(0);
 
 #[derive(Debug)]
 #[expect(dead_code, reason = "stdout is for the message of a test that fails")]
@@ -62,34 +74,36 @@ fn programs() -> PathBuf {
     versions.ok().flatten().expect("PostgreSQL's server is missing: apt-get install postgresql")
 }
 
-impl Server {
-    pub fn start(user: &str, name: &str) -> Server {
+impl Cluster {
+    fn shared() -> Arc<Cluster> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let cluster = Arc::new(Cluster::start());
+            *shared = Arc::downgrade(&cluster);
+            cluster
+        })
+    }
+
+    fn start() -> Cluster {
         let dir = tempfile::Builder::new().prefix("pg").tempdir().unwrap();
-        let server = Server { dir, bin: programs(), user: user.into(), name: name.into() };
-        let docker = server.at("bin/docker");
-        fs::create_dir(server.at("bin")).unwrap();
-        fs::create_dir_all(server.at("opt")).unwrap();
-        fs::write(&docker, DOCKER).unwrap();
-        fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::set_permissions(server.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let (data, log) = (server.at("data"), server.at("log"));
-        let initdb = server.bin.join("initdb");
-        // The tests' own administrator; the role under test is made below, as the image does.
+        let cluster = Cluster { dir, bin: programs() };
+        fs::set_permissions(cluster.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let (data, log) = (cluster.at("data"), cluster.at("log"));
+        // The tests' own administrator; the roles under test are made as the image does.
         let words =
             ["-D", path(&data), "-U", "admin", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"];
-        server.as_owner(&initdb, &words);
-        let hba = "local all admin trust\nlocal all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        cluster.as_owner(&cluster.bin.join("initdb"), &words);
+        // As in the image a role needs no password within the container; one database asks for it.
+        let hba = "local all admin trust\nlocal secured all scram-sha-256\nlocal all all trust\n";
         fs::write(data.join("pg_hba.conf"), hba).unwrap();
         let options = format!(
             "-c unix_socket_directories={} -c listen_addresses= -c fsync=off -c log_statement=all",
-            server.dir.path().display()
+            cluster.dir.path().display()
         );
-        let ctl = server.bin.join("pg_ctl");
-        server.as_owner(&ctl, &["-D", path(&data), "-l", path(&log), "-o", &options, "-w", "start"]);
-        let quoted = |text: &str| text.replace('"', "\"\"");
-        server.admin("postgres", &format!("create role \"{}\" superuser login", quoted(user)));
-        server.admin("postgres", &format!("create database \"{}\" owner \"{}\"", quoted(name), quoted(user)));
-        server
+        let ctl = cluster.bin.join("pg_ctl");
+        cluster.as_owner(&ctl, &["-D", path(&data), "-l", path(&log), "-o", &options, "-w", "start"]);
+        cluster.admin("postgres", "create database secured");
+        cluster
     }
 
     fn at(&self, below: &str) -> PathBuf {
@@ -125,10 +139,36 @@ impl Server {
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
+}
+
+impl Server {
+    pub fn start(user: &str, name: &str) -> Server {
+        let cluster = Cluster::shared();
+        let name = format!("{name}{}", DATABASES.fetch_add(1, Ordering::SeqCst));
+        let server = Server { cluster, dir: tempfile::tempdir().unwrap(), user: user.into(), name };
+        fs::create_dir(server.at("bin")).unwrap();
+        fs::create_dir_all(server.at("opt")).unwrap();
+        let docker = server.at("bin/docker");
+        fs::write(&docker, DOCKER).unwrap();
+        fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
+        let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+        let (user, name) = (quoted(user), quoted(&server.name));
+        let role = format!(
+            "do $do$ begin create role {user} superuser login; \
+             exception when duplicate_object or unique_violation then null; end $do$"
+        );
+        server.cluster.admin("postgres", &role);
+        server.cluster.admin("postgres", &format!("create database {name} owner {user}"));
+        server
+    }
+
+    fn at(&self, below: &str) -> PathBuf {
+        self.dir.path().join(below)
+    }
 
     /// One answer of the database under test.
     pub fn ask(&self, sql: &str) -> String {
-        self.admin(&self.name, sql)
+        self.cluster.admin(&self.name, sql)
     }
 
     /// Runs a command as a host would.
@@ -144,8 +184,8 @@ impl Server {
         let mut child = Command::new(&words[0])
             .args(&words[1..])
             .env_clear()
-            .env("PATH", format!("{}:{}:/usr/bin:/bin", self.at("bin").display(), self.bin.display()))
-            .env("PGHOST", self.dir.path())
+            .env("PATH", format!("{}:{}:/usr/bin:/bin", self.at("bin").display(), self.cluster.bin.display()))
+            .env("PGHOST", self.cluster.dir.path())
             .env("LC_ALL", "C.UTF-8")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -161,20 +201,9 @@ impl Server {
 
     /// Whether the role under test gets in with a password.
     pub fn logs_in_with(&self, password: &str) -> bool {
-        let hba = "local all admin trust\nlocal all all scram-sha-256\n";
-        fs::write(self.at("data/pg_hba.conf"), hba).unwrap();
-        self.admin("postgres", "select pg_reload_conf()");
-        // The reload is asked for, not waited for.
-        for _ in 0..50 {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            if self.admin("postgres", "select count(*) from pg_hba_file_rules where auth_method = 'trust'")
-                == "1"
-            {
-                break;
-            }
-        }
         let status = Command::new("psql")
-            .args(["-h", path(self.dir.path()), "-U", &self.user, "-d", &self.name, "-XAtqwc", "select 1"])
+            .args(["-h", path(self.cluster.dir.path()), "-U", &self.user, "-d", "secured"])
+            .args(["-XAtqwc", "select 1"])
             .env("PGPASSWORD", password)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -184,7 +213,7 @@ impl Server {
     }
 
     pub fn log(&self) -> String {
-        fs::read_to_string(self.at("log")).unwrap()
+        fs::read_to_string(self.cluster.at("log")).unwrap()
     }
 
     pub fn backups(&self) -> Vec<String> {
@@ -200,7 +229,7 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-impl Drop for Server {
+impl Drop for Cluster {
     fn drop(&mut self) {
         let data = self.at("data");
         let pid = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
