@@ -94,7 +94,7 @@ fn message_and_hint(outcome: &Outcome) -> (String, Option<String>) {
         (_, Some(fault)) => (fault.message.clone(), fault.hint.clone()),
         _ => (
             format!("the lease is held {}", detail(outcome)),
-            Some("wait until then: a lease that is not renewed runs out by itself".to_owned()),
+            Some("wait until then, or look at it with `fleet lock`".to_owned()),
         ),
     }
 }

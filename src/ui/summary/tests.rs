@@ -144,7 +144,7 @@ fn every_outcome_has_its_words() {
 
     # rennes locked after 41 s
         the lease is held by paul@desk until 10:20:00
-        next: wait until then: a lease that is not renewed runs out by itself
+        next: wait until then, or look at it with `fleet lock`
 
     - nice   skipped           41 s  2 clients failed (--max-failures 2)
     ✓ lyon   changed           41 s  release 20261120-101500 serves
@@ -163,7 +163,7 @@ fn every_outcome_has_its_words() {
     # rennes    locked            41 s  by paul@desk until 10:20:00
     next: wait for the other package manager to end, then run the same command again
     next: is the server on, and does its firewall let you in?
-    next: wait until then: a lease that is not renewed runs out by itself
+    next: wait until then, or look at it with `fleet lock`
 
     - nice   skipped           41 s  2 clients failed (--max-failures 2)
     ✓ lyon   changed           41 s  release 20261120-101500 serves
