@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use super::exit::refused;
 use super::global::Global;
 use crate::hint::HintExt as _;
-use crate::registry::{Client, Registry};
-use crate::ssh::Target;
+use crate::registry::{self, Client, Registry};
+use crate::ssh::{Target, Transport};
 use crate::stack::Stack;
 use crate::stack_source::load_stack;
 use crate::vault::Vault;
@@ -115,6 +115,10 @@ impl Fleet {
             jump: client.jump.as_ref().map(ToString::to_string),
             agent: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
             connect_timeout: self.registry.fleet.connect_timeout,
+            transport: match client.transport {
+                registry::Transport::Native => Transport::Native,
+                registry::Transport::OpenSsh => Transport::OpenSsh,
+            },
         }
     }
 

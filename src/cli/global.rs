@@ -55,7 +55,7 @@ pub enum ColorWhen {
 /// How many hosts at once, and for how long.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Limits {
-    /// Hosts worked on at once, such as 20 [default: 32]
+    /// Hosts worked on at once, such as 20 [default: 256 to ask, 16 a processor to change]
     #[arg(long, value_name = "N", env = "FLEET_PARALLEL", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub parallel: Option<u32>,
 

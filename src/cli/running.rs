@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::App;
@@ -15,11 +16,15 @@ use super::global::Limits;
 use crate::engine::journal::{self, Journal};
 use crate::engine::{Cancel, Connector, Emitter, Engine, Level};
 use crate::event::{Event, EventKind, ExitKind, Fault, Report};
-use crate::ssh::{HostKeyPolicy, Session, Target, connect};
+use crate::ssh::{Dialer, HostKeyPolicy, Session, Target, processors};
 use crate::ui::{self, Renderer};
 
-/// Hosts worked on at once when nobody says.
-const PARALLEL: usize = 32;
+/// Hosts asked at once when nobody says: one answer each, so the more the better.
+const LOOK: usize = 256;
+/// Hosts changed at once per processor: each may run an rsync here.
+const CHANGE: usize = 16;
+/// Descriptors that one host may need: its connection, and rsync's pipes and sockets.
+const DESCRIPTORS: usize = 8;
 /// Journals that are kept.
 const KEPT_RUNS: usize = 500;
 
@@ -32,21 +37,19 @@ pub struct Run {
     started: Instant,
 }
 
-/// Native SSH with the fleet's key and host keys.
-struct Native;
+/// SSH with the fleet's key and host keys, by the transport that each client has.
+#[derive(Default)]
+struct Ssh(Dialer);
 
 #[async_trait]
-impl Connector for Native {
+impl Connector for Ssh {
     async fn connect(&self, target: &Target) -> Result<Arc<dyn Session>, Fault> {
-        match connect(target, HostKeyPolicy::AcceptNew).await {
-            Ok(session) => Ok(Arc::new(session)),
-            Err(error) => Err(Fault {
-                step: "connect".into(),
-                message: error.what(),
-                lines: Vec::new(),
-                hint: Some(error.remedy()),
-            }),
-        }
+        self.0.connect(target, HostKeyPolicy::AcceptNew).await.map_err(|error| Fault {
+            step: "connect".into(),
+            message: error.what(),
+            lines: Vec::new(),
+            hint: Some(error.remedy()),
+        })
     }
 }
 
@@ -111,10 +114,13 @@ impl Run {
         let emitter = Emitter::new(&info.run, sender, || stamp(jiff::Timestamp::now()));
         let parallel = limits.parallel.map(|n| n as usize).or(fleet.registry.fleet.parallel);
         let engine = Engine {
-            connector: Arc::new(Native),
+            connector: Arc::new(Ssh::default()),
             emitter,
             cancel: Cancel::default(),
-            limits: crate::engine::Limits { parallel: parallel.unwrap_or(PARALLEL), host: limits.timeout },
+            limits: crate::engine::Limits {
+                parallel: parallel.unwrap_or_else(|| width(journal.is_none())),
+                host: limits.timeout,
+            },
         };
         engine
             .emitter
@@ -265,11 +271,26 @@ impl Signals {
     }
 }
 
+/// Hosts at once when nobody says, as this machine can bear it.
+fn width(look: bool) -> usize {
+    let wished = if look { LOOK } else { (CHANGE * processors()).clamp(32, 128) };
+    let open = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    wished.min(usize::try_from(open).unwrap_or(usize::MAX) / DESCRIPTORS).max(1)
+}
+
+/// The soft limit of open files is often 1,024 for the sake of old programs; the hard one is ours.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where it is refused, the width follows what there is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
 /// A runtime for the hosts: one connection needs no thread of its own.
 ///
 /// # Errors
 /// When the system refuses threads.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    raise_descriptors();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -11,7 +11,7 @@ use super::targets::Targets;
 use crate::event::ExitKind;
 use crate::hint::HintExt as _;
 use crate::ops::compose;
-use crate::ssh::{HostKeyPolicy, Session as _, connect, interactive_argv};
+use crate::ssh::{Dialer, HostKeyPolicy, interactive_argv};
 
 /// Open a shell on a client's host or in a container of it, or run one command there in a terminal
 ///
@@ -56,7 +56,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     // A first contact records the host key here, so that ssh can be held to it.
     let runtime = super::running::runtime()?;
     runtime.block_on(async {
-        match connect(&target, HostKeyPolicy::AcceptNew).await {
+        match Dialer::default().connect(&target, HostKeyPolicy::AcceptNew).await {
             Ok(session) => {
                 if let (key, true) = session.host_key() {
                     app.tell(&format!("recorded the host key of {}: {key}\n", target.name));

@@ -93,6 +93,11 @@ pub struct Survey {
     pub ended: usize,
 }
 
+/// Where each client stands in the order asked.
+fn places(order: &[String]) -> HashMap<&str, usize> {
+    order.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect()
+}
+
 #[derive(Clone)]
 pub struct Engine {
     pub connector: Arc<dyn Connector>,
@@ -122,7 +127,8 @@ impl Engine {
             .await;
         let total = order.len();
         let mut hosts: Vec<Surveyed> = found.into_iter().filter_map(Result::ok).flatten().collect();
-        hosts.sort_by_key(|host| order.iter().position(|name| *name == host.job.target.name));
+        let place = places(&order);
+        hosts.sort_by_key(|host| place.get(host.job.target.name.as_str()));
         Survey { ended: total - hosts.len(), hosts }
     }
 
@@ -158,7 +164,8 @@ impl Engine {
         // Whoever asked gets one answer a question, whatever happened.
         let none = |Died { client, seconds }| Answer { client, result: Err(died()), seconds };
         let mut answers: Vec<Answer> = found.into_iter().map(|answer| answer.unwrap_or_else(none)).collect();
-        answers.sort_by_key(|answer| order.iter().position(|name| *name == answer.client));
+        let place = places(&order);
+        answers.sort_by_key(|answer| place.get(answer.client.as_str()));
         answers
     }
 

@@ -63,27 +63,104 @@ pub enum Agent {
 /// Why there is no session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectError {
-    Dns { host: String, cause: String },
-    Refused { place: Place },
-    TimedOut { place: Place, stage: Stage, limit: Duration },
-    Unreachable { place: Place, cause: String },
-    NotSsh { place: Place, said: String },
-    Handshake { place: Place, cause: String },
-    HostKeyUnknown { place: Place, fingerprint: String, file: PathBuf, authority: bool },
-    HostKeyChanged { place: Place, old: Vec<String>, new: String, file: PathBuf, line: usize },
-    HostKeyRevoked { place: Place, fingerprint: String, file: PathBuf, line: usize },
-    KnownHosts { file: PathBuf, cause: String },
-    KeyMissing { path: PathBuf, agent: Agent },
-    KeyPermissions { path: PathBuf, mode: u32 },
-    KeyPassphrase { path: PathBuf },
-    KeyInvalid { path: PathBuf, cause: String },
-    AuthRefused { user: String, place: Place, methods: Vec<String>, public: Box<str>, said: Box<str> },
-    JumpInvalid { jump: String },
-    JumpFailed { jump: String, cause: Box<ConnectError> },
-    JumpRefused { jump: String, place: Place, cause: String },
+    Dns {
+        host: String,
+        cause: String,
+    },
+    Refused {
+        place: Place,
+    },
+    TimedOut {
+        place: Place,
+        stage: Stage,
+        limit: Duration,
+    },
+    Unreachable {
+        place: Place,
+        cause: String,
+    },
+    NotSsh {
+        place: Place,
+        said: String,
+    },
+    Handshake {
+        place: Place,
+        cause: String,
+    },
+    HostKeyUnknown {
+        place: Place,
+        fingerprint: String,
+        file: PathBuf,
+        authority: bool,
+    },
+    HostKeyChanged {
+        place: Place,
+        old: Vec<String>,
+        new: String,
+        file: PathBuf,
+        line: usize,
+    },
+    HostKeyRevoked {
+        place: Place,
+        fingerprint: String,
+        file: PathBuf,
+        line: usize,
+    },
+    KnownHosts {
+        file: PathBuf,
+        cause: String,
+    },
+    KeyMissing {
+        path: PathBuf,
+        agent: Agent,
+    },
+    KeyPermissions {
+        path: PathBuf,
+        mode: u32,
+    },
+    KeyPassphrase {
+        path: PathBuf,
+    },
+    KeyInvalid {
+        path: PathBuf,
+        cause: String,
+    },
+    AuthRefused {
+        user: String,
+        place: Place,
+        methods: Vec<String>,
+        public: Box<str>,
+        said: Box<str>,
+    },
+    /// The system's `ssh` is missing or ended for a reason of its own.
+    Program {
+        place: Place,
+        cause: String,
+    },
+    JumpInvalid {
+        jump: String,
+    },
+    JumpFailed {
+        jump: String,
+        cause: Box<ConnectError>,
+    },
+    JumpRefused {
+        jump: String,
+        place: Place,
+        cause: String,
+    },
 }
 
+/// Cause of [`ConnectError::Program`] when there is no `ssh`.
+pub(super) const NOT_INSTALLED: &str = "it is not installed";
+
 impl ConnectError {
+    /// Whether it happened on this machine, before any host was asked.
+    pub(super) fn is_ours(&self) -> bool {
+        use ConnectError::*;
+        matches!(self, KeyMissing { .. } | KeyPermissions { .. } | KeyPassphrase { .. } | KeyInvalid { .. })
+    }
+
     /// What is wrong: a lowercase fragment without a final stop.
     #[must_use]
     pub fn what(&self) -> String {
@@ -132,8 +209,11 @@ impl ConnectError {
                 format!("SSH key {} has a passphrase and no ssh-agent holds it", path.display())
             }
             KeyInvalid { path, cause } => format!("SSH key {} cannot be read: {cause}", path.display()),
-            AuthRefused { user, place, methods, said, .. } => {
-                let mut text = format!("{place} refuses the fleet key for user {user}");
+            AuthRefused { user, place, methods, said, public } => {
+                let mut text = format!(
+                    "{place} refuses {} for user {user}",
+                    if public.is_empty() { "our keys" } else { "the fleet key" }
+                );
                 if !methods.is_empty() {
                     text.push_str(&format!("; it accepts {}", methods.join(", ")));
                 }
@@ -142,6 +222,7 @@ impl ConnectError {
                 }
                 text
             }
+            Program { place, cause } => format!("the system's ssh did not reach {place}: {cause}"),
             JumpInvalid { jump } => format!("jump host {jump:?} is not user@host:port"),
             JumpFailed { jump, cause } => format!("jump host {jump}: {}", cause.what()),
             JumpRefused { jump, place, cause } => {
@@ -244,6 +325,14 @@ impl ConnectError {
                 shown(path)
             ),
             AuthRefused { user, place, methods, public, .. } => refused(user, place, methods, public),
+            Program { cause, .. } if cause == NOT_INSTALLED => {
+                "install it (package openssh-client), or leave `transport` out in clients.toml".to_owned()
+            }
+            Program { place, .. } => format!(
+                "see what `ssh -v {}` says: this client uses the system's ssh and your ssh_config \
+                 (`transport` in clients.toml)",
+                quote(&place.host)
+            ),
             JumpInvalid { .. } => {
                 "write `jump = \"user@host:port\"` in clients.toml (user and port may be left out)".to_owned()
             }
@@ -270,6 +359,14 @@ fn refused(user: &str, place: &Place, methods: &[String], public: &str) -> Strin
             "sshd on {} takes no public keys: set `PubkeyAuthentication yes` in /etc/ssh/sshd_config and \
              `systemctl reload ssh`",
             place.host
+        );
+    }
+    if public.is_empty() {
+        return format!(
+            "`ssh -v -l {} {}` shows which keys your ssh_config and agent offer; one of them must be in \
+             ~/.ssh/authorized_keys there",
+            quote(user),
+            quote(&place.host)
         );
     }
     let home = if user == "root" { "/root".to_owned() } else { format!("~{user}") };

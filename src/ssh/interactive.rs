@@ -1,17 +1,22 @@
 //! `fleet ssh CLIENT`: the system's own `ssh`, held to the fleet's key and host keys.
 //!
 //! Only words are made here; the caller replaces itself by them. The operator's `ssh_config` is
-//! left out, so that what works here works in every other command.
-
-use std::path::Path;
+//! left out unless the client's transport is the system's `ssh`, so that what works here works in
+//! every other command.
 
 use super::identity::public_path;
-use super::{ConnectError, Target, jump};
+use super::openssh::options::{file, through};
+use super::{ConnectError, Target, Transport, jump, openssh};
 use crate::shell;
 
 /// The words of an `ssh` command line. `command` is run in a terminal; empty: a login shell. The
 /// host key must be on record: connect once before.
 pub fn argv(target: &Target, command: &[String]) -> Result<Vec<String>, ConnectError> {
+    if target.transport == Transport::OpenSsh {
+        let mut words = vec!["ssh".to_owned(), "-t".to_owned()];
+        words.extend(openssh::options::words(target, None)?);
+        return Ok(finish(words, target, command));
+    }
     let mut words = vec!["ssh".to_owned()];
     words.extend(options(target, "-t"));
     if let Some(jump) = &target.jump {
@@ -22,16 +27,18 @@ pub fn argv(target: &Target, command: &[String]) -> Result<Vec<String>, ConnectE
         hop.extend(options(target, "-T"));
         hop.extend(["-p".to_owned(), place.port.to_string(), "-l".to_owned(), user]);
         hop.extend(["--".to_owned(), place.host]);
-        // The outer ssh fills in `%h` and takes every other doubled `%` for one.
-        let hop = shell::join(&hop).replace('%', "%%").replacen("ssh ", "ssh -W '[%h]:%p' ", 1);
-        words.extend(["-o".to_owned(), format!("ProxyCommand={hop}")]);
+        words.extend(["-o".to_owned(), through(&hop)]);
     }
     words.extend(["-p".to_owned(), target.port.to_string(), "-l".to_owned(), target.user.clone()]);
+    Ok(finish(words, target, command))
+}
+
+fn finish(mut words: Vec<String>, target: &Target, command: &[String]) -> Vec<String> {
     words.extend(["--".to_owned(), target.host.clone()]);
     if !command.is_empty() {
         words.push(shell::join(command));
     }
-    Ok(words)
+    words
 }
 
 fn options(target: &Target, terminal: &str) -> Vec<String> {
@@ -55,12 +62,6 @@ fn options(target: &Target, terminal: &str) -> Vec<String> {
     words
 }
 
-/// A path as ssh_config(5) reads it: `%` starts a token, spaces end a name, quotes hold it together.
-fn file(path: &Path) -> String {
-    let text = path.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
-    format!("\"{text}\"")
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -79,6 +80,7 @@ mod tests {
             jump: Some("gate@192.0.2.1:99".to_owned()),
             agent: Some("/run/agent".into()),
             connect_timeout: Duration::from_secs(10),
+            transport: Transport::Native,
         };
         let words = argv(&target, &["ls".to_owned(), "a b".to_owned()]).unwrap();
         insta::assert_snapshot!(words.join("\n"), @r#"

@@ -1,9 +1,11 @@
 //! A host, reached: one connection, many commands.
 //!
-//! [`Session`] is what the engine knows. The native transport (russh) is the default; the scripted
-//! one serves tests of our own logic. Nothing here decides what to say to a host: that is `ops`.
+//! [`Session`] is what the engine knows. The native transport (russh) is the default; the system's
+//! `ssh` serves hosts that need the operator's own `ssh_config`; the scripted one serves tests of
+//! our own logic. Nothing here decides what to say to a host: that is `ops`.
 
 pub mod clean;
+mod dialer;
 mod error;
 mod host_keys;
 mod identity;
@@ -11,20 +13,27 @@ mod interactive;
 mod jump;
 mod known_hosts;
 mod native;
+mod openssh;
+mod output;
 mod rsync;
 mod scripted;
+mod slots;
+mod turns;
 mod wire;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::dialer::Dialer;
 pub use self::error::{Agent, ConnectError, Place, Stage};
 pub use self::host_keys::HostKeyPolicy;
 pub use self::interactive::argv as interactive_argv;
 pub use self::known_hosts::KnownHosts;
 pub use self::native::{NativeSession, connect, connect_watched};
+pub use self::openssh::OpenSshSession;
 pub use self::rsync::{RSYNC_SHELL, rsync_shell_main};
 pub use self::scripted::{Answer, Scripted};
+pub use self::turns::processors;
 
 use async_trait::async_trait;
 
@@ -34,7 +43,8 @@ use crate::shell::Cmd;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exit {
     Code(u32),
-    /// Name without `SIG`, as RFC 4254 section 6.10 sends it.
+    /// Name without `SIG`, as RFC 4254 section 6.10 sends it; `UNKNOWN` over OpenSSH, whose
+    /// multiplexing does not pass it on.
     Signal(String),
 }
 
@@ -104,6 +114,16 @@ pub struct Progressed {
 /// Receives it while the transfer runs.
 pub type Progress<'a> = &'a mut (dyn FnMut(Progressed) + Send);
 
+/// What carries a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// In this process.
+    #[default]
+    Native,
+    /// The system's `ssh` with the operator's own `ssh_config`.
+    OpenSsh,
+}
+
 /// Everything needed to reach one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -123,6 +143,7 @@ pub struct Target {
     pub agent: Option<PathBuf>,
     /// Longest time for TCP connect, handshake and login together.
     pub connect_timeout: Duration,
+    pub transport: Transport,
 }
 
 /// One authenticated connection.

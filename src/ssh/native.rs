@@ -9,37 +9,41 @@ mod exec;
 mod link;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 
 pub(super) use self::exec::Running;
-pub(super) use self::link::Link;
+pub(super) use self::link::{Approach, Link};
+use super::dialer::Dialer;
 use super::error::{ConnectError, Place};
 use super::host_keys::HostKeyPolicy;
-use super::{Output, Progress, Rsync, Session, SessionError, Sink, Target, Transfer, identity, jump};
+use super::rsync::Way;
+use super::turns::Turns;
+use super::{Output, Progress, Rsync, Session, SessionError, Sink, Target, Transfer};
 use crate::shell::Cmd;
 
 /// A host that says nothing for this long is asked whether it is still there.
-const KEEPALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// One connection to one host.
 pub struct NativeSession {
     link: Link,
-    /// The connection to the jump host that carries `link`.
-    carrier: Option<Link>,
+    /// The connection to the jump host that carries `link`, and maybe others.
+    carrier: Option<Arc<Link>>,
     /// Whether files can be given to root without `sudo`.
     root: bool,
     helper: Option<PathBuf>,
 }
 
-/// Connects, proves the host and logs in.
+/// Connects, proves the host and logs in. One that connects to many hosts uses a [`Dialer`].
 ///
 /// # Errors
 /// Every way to fail has its [`ConnectError`].
 pub async fn connect(target: &Target, policy: HostKeyPolicy) -> Result<NativeSession, ConnectError> {
-    connect_watched(target, policy, KEEPALIVE).await
+    Dialer::default().native(target, policy, KEEPALIVE).await
 }
 
 /// The same with another interval of keepalives: a host is given up after four of them in silence.
@@ -48,44 +52,38 @@ pub async fn connect_watched(
     policy: HostKeyPolicy,
     keepalive: Duration,
 ) -> Result<NativeSession, ConnectError> {
-    let deadline = Instant::now() + target.connect_timeout;
-    let mut identity = identity::load(&target.key, target.agent.as_deref()).await?;
-    let mut approach = link::Approach {
+    Dialer::default().native(target, policy, keepalive).await
+}
+
+/// How to get to the target itself; the time begins to run now.
+pub(super) fn approach(
+    target: &Target,
+    policy: HostKeyPolicy,
+    keepalive: Duration,
+    turns: &Turns,
+) -> Approach {
+    Approach {
         place: Place { host: target.host.clone(), port: target.port },
         user: target.user.clone(),
         known_hosts: target.known_hosts.clone(),
         policy,
-        deadline,
+        deadline: Instant::now() + target.connect_timeout,
         limit: target.connect_timeout,
         keepalive,
-    };
-    let Some(jump) = &target.jump else {
-        let link = approach.direct(&mut identity).await?;
-        return Ok(NativeSession { link, carrier: None, root: target.user == "root", helper: None });
-    };
-    let failed = |cause| ConnectError::JumpFailed { jump: jump.clone(), cause: Box::new(cause) };
-    let (user, place) =
-        jump::parse(jump, &target.user).ok_or_else(|| ConnectError::JumpInvalid { jump: jump.clone() })?;
-    let onward = std::mem::replace(&mut approach.place, place);
-    approach.user = user;
-    let carrier = approach.direct(&mut identity).await.map_err(failed)?;
-    approach.place = onward;
-    approach.user.clone_from(&target.user);
-    let link = approach.through(&carrier, jump, &mut identity).await?;
-    Ok(NativeSession { link, carrier: Some(carrier), root: target.user == "root", helper: None })
+        turns: turns.clone(),
+    }
 }
 
 impl NativeSession {
+    pub(super) fn new(target: &Target, link: Link, carrier: Option<Arc<Link>>) -> Self {
+        NativeSession { link, carrier, root: target.user == "root", helper: None }
+    }
+
     /// Runs another program than this one as rsync's remote shell; see [`super::rsync_shell_main`].
     #[must_use]
     pub fn with_rsync_shell(mut self, program: PathBuf) -> Self {
         self.helper = Some(program);
         self
-    }
-
-    /// The channel that rsync's own remote command runs on.
-    pub(super) fn link(&self) -> &Link {
-        &self.link
     }
 }
 
@@ -96,7 +94,8 @@ impl Session for NativeSession {
     }
 
     async fn rsync(&self, what: &Rsync, progress: Option<Progress<'_>>) -> Result<Transfer, SessionError> {
-        super::rsync::push(self, what, self.root, self.helper.as_deref(), progress).await
+        let way = Way::Channel { link: &self.link, helper: self.helper.as_deref() };
+        super::rsync::push(way, what, self.root, progress).await
     }
 
     fn host_key(&self) -> (String, bool) {
@@ -105,7 +104,8 @@ impl Session for NativeSession {
 
     async fn close(&self) {
         self.link.close().await;
-        if let Some(carrier) = &self.carrier {
+        // Who shares it closes it last; a dialer keeps it for the hosts to come.
+        if let Some(carrier) = self.carrier.as_ref().filter(|carrier| Arc::strong_count(carrier) == 1) {
             carrier.close().await;
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! rsync starts this same program as its "remote shell"; that child hands its standard input and
 //! output to us over a private socket (descriptors, so nothing is copied twice) and we run rsync's
-//! remote command on a channel. No second connection, no second login.
+//! remote command on a channel. No second connection, no second login. Over OpenSSH the remote
+//! shell is an `ssh` that may only join the master.
 //!
 //! Choices: what arrives belongs to root when we are root there, modes and times are kept, deletions
 //! come last, devices and sockets stay behind, and so do symbolic links that point out of the tree: a
@@ -16,15 +17,19 @@ mod shell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::UnixListener;
 use tokio::process::Command;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use self::answer::Reading;
-use super::native::NativeSession;
+use super::native::Link;
+use super::openssh::OpenSshMaster;
+use super::turns::processors;
 use super::{Progress, Rsync, SessionError, Transfer};
 
 pub use self::shell::{RSYNC_SHELL, rsync_shell_main};
@@ -38,23 +43,44 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Most of rsync's own complaints that is kept.
 const COMPLAINTS: usize = 64 << 10;
 
+/// How rsync gets to the host.
+pub(super) enum Way<'a> {
+    /// A channel that we join its streams to; `helper` is another program than this one.
+    Channel { link: &'a Link, helper: Option<&'a Path> },
+    /// The system's `ssh`, joining its own master.
+    Master(&'a OpenSshMaster),
+}
+
+impl Way<'_> {
+    /// Why the connection went away, if it did.
+    async fn closed(&self) -> Option<String> {
+        match self {
+            Way::Channel { link, .. } => link.handle.is_closed().then(|| link.end()),
+            Way::Master(master) => (!master.alive().await).then(|| master.end()),
+        }
+    }
+}
+
+/// Most that run at once: the only processes that a run starts per host, each of some megabytes.
+static ROOM: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new((8 * processors()).clamp(16, 128)));
+
 /// Makes `what.destination` equal to `what.source`.
-pub async fn push(
-    session: &NativeSession,
+pub(super) async fn push(
+    way: Way<'_>,
     what: &Rsync,
     root: bool,
-    helper: Option<&Path>,
     progress: Option<Progress<'_>>,
 ) -> Result<Transfer, SessionError> {
-    let work = run(session, what, root, helper, progress);
+    // Waiting for room does not count. The semaphore is never closed.
+    let _room = ROOM.acquire().await;
+    let work = run(way, what, root, progress);
     timeout(what.timeout, work).await.unwrap_or(Err(SessionError::TimedOut(what.timeout)))
 }
 
 async fn run(
-    session: &NativeSession,
+    way: Way<'_>,
     what: &Rsync,
     root: bool,
-    helper: Option<&Path>,
     progress: Option<Progress<'_>>,
 ) -> Result<Transfer, SessionError> {
     if !what.source.is_dir() {
@@ -64,16 +90,22 @@ async fn run(
         SessionError::Refused(format!("rsync cannot be started on this machine: {error}"))
     };
     let source = std::path::absolute(&what.source).map_err(here)?;
-    let shell = match helper {
-        Some(program) => program.to_path_buf(),
-        None => std::env::current_exe().map_err(here)?,
-    };
     let room = private_folder().map_err(here)?;
-    let socket = room.path().join("s");
-    let listener = UnixListener::bind(&socket).map_err(here)?;
+    let (shell, listener) = match &way {
+        Way::Channel { helper, .. } => {
+            let program = match helper {
+                Some(program) => program.to_path_buf(),
+                None => std::env::current_exe().map_err(here)?,
+            };
+            let socket = room.path().join("s");
+            let listener = UnixListener::bind(&socket).map_err(here)?;
+            (vec![program, RSYNC_SHELL.into(), socket], Some(listener))
+        }
+        Way::Master(master) => (master.joining(), None),
+    };
 
     let mut child = Command::new("rsync")
-        .args(arguments(what, &source, what.sudo || root, &shell, &socket))
+        .args(arguments(what, &source, what.sudo || root, &shell))
         .env("LC_ALL", "C")
         .env_remove("RSYNC_RSH")
         .env_remove("RSYNC_OLD_ARGS")
@@ -95,7 +127,13 @@ async fn run(
 
     let mut remote = None;
     let wait = async {
-        let serve = pump::serve(session.link(), &listener);
+        let serve = async {
+            match (&way, &listener) {
+                (Way::Channel { link, .. }, Some(listener)) => pump::serve(link, listener).await,
+                // What the host says comes with rsync's own complaints.
+                _ => std::future::pending().await,
+            }
+        };
         tokio::pin!(serve);
         let status = loop {
             tokio::select! {
@@ -104,7 +142,7 @@ async fn run(
             }
         };
         // When the host's side fails, ours may end before the reason is here.
-        if remote.is_none() && !status.as_ref().is_ok_and(ExitStatus::success) {
+        if listener.is_some() && remote.is_none() && !status.as_ref().is_ok_and(ExitStatus::success) {
             remote = timeout(LAST_WORDS, serve).await.ok();
         }
         status
@@ -112,13 +150,13 @@ async fn run(
     let mut reading = Reading::new(progress);
     let (status, (), complaints) = tokio::join!(wait, reading.all(stdout), complaints(stderr));
     let status = status.map_err(here)?;
-    let closed = session.link().handle.is_closed().then(|| session.link().end());
+    let closed = if status.success() { None } else { way.closed().await };
     answer::verdict(status, what, remote, &complaints, closed)?;
     Ok(reading.finish())
 }
 
 /// The words after `rsync`.
-fn arguments(what: &Rsync, source: &Path, root: bool, shell: &Path, socket: &Path) -> Vec<OsString> {
+fn arguments(what: &Rsync, source: &Path, root: bool, shell: &[PathBuf]) -> Vec<OsString> {
     let mut words: Vec<OsString> = [
         "--recursive",
         "--links",
@@ -151,9 +189,12 @@ fn arguments(what: &Rsync, source: &Path, root: bool, shell: &Path, socket: &Pat
     words.extend(what.link_dest.iter().map(|folder| format!("--link-dest={folder}").into()));
     words.push(format!("--rsync-path={}rsync", if what.sudo { "sudo -n " } else { "" }).into());
     let mut command = OsString::from("--rsh=");
-    command.push(rsh_word(shell));
-    command.push(format!(" {RSYNC_SHELL} "));
-    command.push(rsh_word(socket));
+    for (index, word) in shell.iter().enumerate() {
+        if index > 0 {
+            command.push(" ");
+        }
+        command.push(rsh_word(word));
+    }
     words.push(command);
     words.push("--".into());
     let mut from = source.as_os_str().to_owned();
@@ -175,7 +216,7 @@ fn rsh_word(path: &Path) -> OsString {
 }
 
 /// A folder that only we can enter, with a path short enough for a socket (108 bytes, unix(7)).
-fn private_folder() -> std::io::Result<tempfile::TempDir> {
+pub(super) fn private_folder() -> std::io::Result<tempfile::TempDir> {
     use std::os::unix::fs::PermissionsExt as _;
     let mut builder = tempfile::Builder::new();
     builder.prefix("fleet-").permissions(std::fs::Permissions::from_mode(0o700));
@@ -216,8 +257,7 @@ mod tests {
             &what,
             Path::new("/home/me/src"),
             true,
-            Path::new("/opt/my tools/fleet"),
-            Path::new("/tmp/fleet-x/s"),
+            &["/opt/my tools/fleet".into(), RSYNC_SHELL.into(), "/tmp/fleet-x/s".into()],
         );
         let text: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
         insta::assert_snapshot!(text.join("\n"), @r#"
@@ -263,7 +303,7 @@ mod tests {
             sudo: false,
             timeout: Duration::from_secs(5),
         };
-        let words = arguments(&what, Path::new("/s"), false, Path::new("/f"), Path::new("/t/s"));
+        let words = arguments(&what, Path::new("/s"), false, &["/f".into()]);
         assert!(!words.iter().any(|word| word.to_string_lossy().contains("chown")));
         assert!(words.contains(&OsString::from("--timeout=5")));
         assert!(words.contains(&OsString::from("--rsync-path=rsync")));

@@ -1,40 +1,102 @@
-//! The native transport against a real sshd: what [`fleet::ssh::Session`] promises.
+//! Each transport against a real sshd: what [`fleet::ssh::Session`] promises, whatever carries it.
 
 #[path = "../support/proxy.rs"]
 mod proxy;
 #[path = "../support/sshd.rs"]
 mod sshd;
 
+/// Each of these holds for every transport.
+macro_rules! conformance {
+    (@$room:ident, $transport:ident, $($test:ident),*) => {
+        mod $room {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$test(fleet::ssh::Transport::$transport).await;
+                }
+            )*
+        }
+    };
+    ($($test:ident),* $(,)?) => {
+        conformance!(@native, Native, $($test),*);
+        conformance!(@openssh, OpenSsh, $($test),*);
+    };
+}
+
 mod push;
 mod reach;
+mod system;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fleet::shell::{Cmd, Stdin};
-use fleet::ssh::{Exit, HostKeyPolicy, NativeSession, Output, Session, SessionError, Stream, connect};
+use fleet::ssh::{
+    Exit, HostKeyPolicy, NativeSession, OpenSshSession, Output, Session, SessionError, Stream, Target,
+    Transport, connect,
+};
 use sshd::Sshd;
 
 async fn open(sshd: &Sshd) -> NativeSession {
     connect(&sshd.target(), HostKeyPolicy::AcceptNew).await.unwrap()
 }
 
+conformance!(
+    output_exit_status_and_signal,
+    standard_input_and_scripts,
+    fifty_megabytes_both_ways_at_once_with_new_keys_on_the_way,
+    a_sink_sees_output_while_the_command_runs,
+    twenty_commands_at_once_on_one_connection,
+    a_host_without_sessions_is_named,
+    a_time_limit_is_kept_by_the_host,
+    a_time_limit_that_the_host_ignores_is_kept_here,
+    we_answer_the_host_s_own_keepalives,
+    a_child_that_keeps_the_output_open_does_not_hold_us,
+    a_cut_connection_is_lost,
+);
+
+/// The binary under test is rsync's remote shell.
+fn shell() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_fleet"))
+}
+
+/// The same host by either transport.
+async fn open_by(transport: Transport, sshd: &Sshd) -> Box<dyn Session> {
+    reach(transport, sshd, &sshd.target()).await
+}
+
+async fn reach(transport: Transport, sshd: &Sshd, target: &Target) -> Box<dyn Session> {
+    match transport {
+        Transport::Native => {
+            let session = connect(target, HostKeyPolicy::AcceptNew).await.unwrap();
+            Box::new(session.with_rsync_shell(shell()))
+        }
+        Transport::OpenSsh => {
+            sshd.know_at(target.port, &sshd.path("host_ed25519.pub"));
+            Box::new(OpenSshSession::connect(target, Some(&sshd.ssh_config())).await.unwrap())
+        }
+    }
+}
+
 fn sh(script: &str) -> Cmd {
     Cmd::new(["sh", "-c", script])
 }
 
-async fn run(session: &NativeSession, script: &str) -> Output {
+async fn run(session: &dyn Session, script: &str) -> Output {
     session.exec(&sh(script), None).await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn output_exit_status_and_signal() {
+async fn output_exit_status_and_signal(transport: Transport) {
     let sshd = Sshd::start();
-    let session = open(&sshd).await;
-    let output = run(&session, "echo out; echo err >&2; exit 7").await;
+    let session = open_by(transport, &sshd).await;
+    let output = run(&*session, "echo out; echo err >&2; exit 7").await;
     assert_eq!(output.exit, Exit::Code(7));
     assert_eq!((output.stdout, output.stderr), (b"out\n".to_vec(), b"err\n".to_vec()));
-    assert_eq!(run(&session, "kill -TERM $$").await.exit, Exit::Signal("TERM".to_owned()));
-    assert_eq!(run(&session, "exit 255").await.exit, Exit::Code(255));
+    // OpenSSH's multiplexing does not tell which signal it was.
+    let signal = if transport == Transport::Native { "TERM" } else { "UNKNOWN" };
+    assert_eq!(run(&*session, "kill -TERM $$").await.exit, Exit::Signal(signal.to_owned()));
+    assert_eq!(run(&*session, "exit 255").await.exit, Exit::Code(255));
+    assert_eq!(run(&*session, "nobody-has-this").await.exit, Exit::Code(127));
     let output = session.exec(&Cmd::new(["printf", "%s|", "a b", "it's", "$HOME", ""]), None).await.unwrap();
     assert_eq!(output.stdout, b"a b|it's|$HOME||");
     assert_eq!(sshd.connections(), 1);
@@ -43,10 +105,9 @@ async fn output_exit_status_and_signal() {
     assert!(matches!(error, SessionError::Lost(_)), "{error:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn standard_input_and_scripts() {
+async fn standard_input_and_scripts(transport: Transport) {
     let sshd = Sshd::start();
-    let session = open(&sshd).await;
+    let session = open_by(transport, &sshd).await;
     let cmd = Cmd::script("echo \"$1:$#\"\n", ["a 'b", "c"]);
     assert_eq!(session.exec(&cmd, None).await.unwrap().stdout, b"a 'b:2\n");
     let secret = Cmd::new(["wc", "-c"]).stdin(Stdin::Secret(vec![0; 100_000]));
@@ -56,10 +117,9 @@ async fn standard_input_and_scripts() {
     assert_eq!(session.exec(&deaf, None).await.unwrap().exit, Exit::Code(0));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_megabytes_both_ways_at_once_with_new_keys_on_the_way() {
+async fn fifty_megabytes_both_ways_at_once_with_new_keys_on_the_way(transport: Transport) {
     let sshd = Sshd::with("RekeyLimit 8M");
-    let session = open(&sshd).await;
+    let session = open_by(transport, &sshd).await;
     let input: Vec<u8> = (0..50_000_000_u32).map(|i| (i ^ (i >> 8)) as u8).collect();
     let cmd = Cmd::new(["cat"]).stdin(Stdin::Public(input.clone())).timeout(Duration::from_secs(200));
     let mut seen = Vec::with_capacity(input.len());
@@ -72,10 +132,9 @@ async fn fifty_megabytes_both_ways_at_once_with_new_keys_on_the_way() {
     assert_eq!((output.exit, output.stdout.len(), output.truncated), (Exit::Code(0), 16 << 20, true));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sink_sees_output_while_the_command_runs() {
+async fn a_sink_sees_output_while_the_command_runs(transport: Transport) {
     let sshd = Sshd::start();
-    let session = open(&sshd).await;
+    let session = open_by(transport, &sshd).await;
     let start = Instant::now();
     let mut first = None;
     let mut sink = |_, _: &[u8]| {
@@ -85,13 +144,12 @@ async fn a_sink_sees_output_while_the_command_runs() {
     assert!(first.unwrap() < Duration::from_millis(1500), "{first:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_commands_at_once_on_one_connection() {
+async fn twenty_commands_at_once_on_one_connection(transport: Transport) {
     for limit in ["", "MaxSessions 2"] {
         let sshd = Sshd::with(limit);
-        let session = open(&sshd).await;
+        let session = open_by(transport, &sshd).await;
         let all = (0..20).map(|i| {
-            let session = &session;
+            let session = &*session;
             async move { run(session, &format!("sleep 0.1; echo {i}")).await.stdout }
         });
         let outputs = futures::future::join_all(all).await;
@@ -102,19 +160,17 @@ async fn twenty_commands_at_once_on_one_connection() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_without_sessions_is_named() {
+async fn a_host_without_sessions_is_named(transport: Transport) {
     let sshd = Sshd::with("MaxSessions 0");
-    let session = open(&sshd).await;
+    let session = open_by(transport, &sshd).await;
     let error = session.exec(&sh("true"), None).await.unwrap_err();
     assert!(matches!(error, SessionError::Refused(_)), "{error:?}");
     assert!(error.to_string().contains("MaxSessions"), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_time_limit_is_kept_by_the_host() {
+async fn a_time_limit_is_kept_by_the_host(transport: Transport) {
     let sshd = Sshd::start();
-    let session = open(&sshd).await;
+    let session = open_by(transport, &sshd).await;
     let start = Instant::now();
     let cmd = Cmd::new(["sleep", "60"]).timeout(Duration::from_secs(1));
     // `timeout` of coreutils says 124.
@@ -122,45 +178,41 @@ async fn a_time_limit_is_kept_by_the_host() {
     assert!(start.elapsed() < Duration::from_secs(10));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_time_limit_that_the_host_ignores_is_kept_here() {
+async fn a_time_limit_that_the_host_ignores_is_kept_here(transport: Transport) {
     let tools = tempfile::tempdir().unwrap();
     let sshd = Sshd::with(&format!("SetEnv PATH={}:/usr/bin:/bin", tools.path().display()));
     let fake = tools.path().join("timeout");
     std::fs::write(&fake, "#!/bin/sh\nshift 3\nexec \"$@\"\n").unwrap();
     std::fs::set_permissions(&fake, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let session = open(&sshd).await;
+    let session = open_by(transport, &sshd).await;
     let cmd = sh("sleep 90").timeout(Duration::from_secs(1));
     let start = Instant::now();
     let error = session.exec(&cmd, None).await.unwrap_err();
     assert!(matches!(error, SessionError::TimedOut(limit) if limit == Duration::from_secs(1)), "{error:?}");
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     // The session goes on.
-    assert_eq!(run(&session, "echo on").await.stdout, b"on\n");
+    assert_eq!(run(&*session, "echo on").await.stdout, b"on\n");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn we_answer_the_host_s_own_keepalives() {
+async fn we_answer_the_host_s_own_keepalives(transport: Transport) {
     let sshd = Sshd::with("ClientAliveInterval 1\nClientAliveCountMax 1");
-    let session = open(&sshd).await;
+    let session = open_by(transport, &sshd).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert_eq!(run(&session, "sleep 4; echo on").await.stdout, b"on\n");
+    assert_eq!(run(&*session, "sleep 4; echo on").await.stdout, b"on\n");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_child_that_keeps_the_output_open_does_not_hold_us() {
+async fn a_child_that_keeps_the_output_open_does_not_hold_us(transport: Transport) {
     let sshd = Sshd::start();
-    let session = open(&sshd).await;
+    let session = open_by(transport, &sshd).await;
     let start = Instant::now();
-    let output = run(&session, "sleep 60 & echo started; exit 3").await;
+    let output = run(&*session, "sleep 60 & echo started; exit 3").await;
     assert_eq!((output.exit, output.stdout), (Exit::Code(3), b"started\n".to_vec()));
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_connection_is_lost() {
+async fn a_cut_connection_is_lost(transport: Transport) {
     let sshd = Sshd::start();
-    let session = open(&sshd).await;
+    let session = open_by(transport, &sshd).await;
     let cmd = sh("echo begun; sleep 60");
     let mut sink = |_, _: &[u8]| sshd.cut();
     let start = Instant::now();

@@ -5,23 +5,25 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use fleet::ssh::{
-    HostKeyPolicy, NativeSession, Progressed, Rsync, Session, SessionError, Target, Transfer, connect,
-};
+use fleet::ssh::{Progressed, Rsync, Session, SessionError, Target, Transfer, Transport};
 
 use crate::proxy::Proxy;
 use crate::sshd::Sshd;
-use crate::{open, run};
+use crate::{open_by, reach, run};
 
-/// The binary under test is its own remote shell.
-fn shell() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_fleet"))
-}
-
-async fn ready(sshd: &Sshd) -> NativeSession {
+async fn ready(transport: Transport, sshd: &Sshd) -> Box<dyn Session> {
     assert!(Command::new("rsync").arg("--version").output().is_ok(), "rsync is missing: install rsync");
-    open(sshd).await.with_rsync_shell(shell())
+    open_by(transport, sshd).await
 }
+
+conformance!(
+    first_again_changed_deleted,
+    equal_files_of_the_release_before_are_linked,
+    many_files_beside_commands_on_one_connection,
+    failures_have_names,
+    a_cut_leaves_a_part_that_the_next_push_goes_on_from,
+    a_push_ends_with_its_time_limit,
+);
 
 struct Trees {
     _dir: tempfile::TempDir,
@@ -74,14 +76,13 @@ fn same(a: &Path, b: &Path) -> bool {
         .success()
 }
 
-async fn push(session: &NativeSession, what: &Rsync) -> Transfer {
+async fn push(session: &dyn Session, what: &Rsync) -> Transfer {
     session.rsync(what, None).await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn first_again_changed_deleted() {
+async fn first_again_changed_deleted(transport: Transport) {
     let (sshd, trees) = (Sshd::start(), Trees::new());
-    let session = ready(&sshd).await;
+    let session = ready(transport, &sshd).await;
     let what = trees.push("one");
     let mut seen: Vec<Progressed> = Vec::new();
     let first = session.rsync(&what, Some(&mut |done| seen.push(done))).await.unwrap();
@@ -93,29 +94,28 @@ async fn first_again_changed_deleted() {
     let script = std::fs::metadata(trees.host.join("one/run.sh")).unwrap();
     assert_eq!(script.mode() & 0o7777, 0o750);
 
-    let again = push(&session, &what).await;
+    let again = push(&*session, &what).await;
     assert_eq!((again.changed, again.files_sent, again.files_deleted), (0, 0, 0), "{again:?}");
 
     std::fs::write(trees.source.join("a/b/deep.txt"), "deeper").unwrap();
     std::fs::remove_file(trees.source.join("big.bin")).unwrap();
-    let third = push(&session, &what).await;
+    let third = push(&*session, &what).await;
     assert_eq!((third.changed, third.files_sent, third.files_deleted), (2, 1, 1), "{third:?}");
     assert!(same(&trees.source, &trees.host.join("one")));
 
     std::fs::set_permissions(trees.source.join("run.sh"), PermissionsExt::from_mode(0o700)).unwrap();
-    let modes = push(&session, &what).await;
+    let modes = push(&*session, &what).await;
     assert_eq!((modes.changed, modes.files_sent), (1, 0), "{modes:?}");
     assert_eq!(sshd.connections(), 1, "{}", sshd.log());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn equal_files_of_the_release_before_are_linked() {
+async fn equal_files_of_the_release_before_are_linked(transport: Transport) {
     let (sshd, trees) = (Sshd::start(), Trees::new());
-    let session = ready(&sshd).await;
-    push(&session, &trees.push("one")).await;
+    let session = ready(transport, &sshd).await;
+    push(&*session, &trees.push("one")).await;
     std::fs::write(trees.source.join("a/b/deep.txt"), "deeper").unwrap();
     let before = Some(trees.host.join("one").display().to_string());
-    let second = push(&session, &Rsync { link_dest: before, ..trees.push("two") }).await;
+    let second = push(&*session, &Rsync { link_dest: before, ..trees.push("two") }).await;
     assert_eq!(second.files_sent, 1, "{second:?}");
     assert!(second.bytes_sent < 10_000, "{second:?}");
     let inode = |path: &str| std::fs::metadata(trees.host.join(path)).unwrap().ino();
@@ -126,18 +126,17 @@ async fn equal_files_of_the_release_before_are_linked() {
     assert_eq!(sshd.connections(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_files_beside_commands_on_one_connection() {
+async fn many_files_beside_commands_on_one_connection(transport: Transport) {
     let (sshd, trees) = (Sshd::start(), Trees::new());
     for i in 0..3000 {
         std::fs::write(trees.source.join(format!("f{i}")), format!("{i}\n").repeat(i % 300)).unwrap();
     }
-    let session = ready(&sshd).await;
+    let session = ready(transport, &sshd).await;
     let (one, two) = (trees.push("one"), trees.push("two"));
     let (first, second, output) = tokio::join!(
         session.rsync(&one, None),
         session.rsync(&two, None),
-        run(&session, "sleep 0.2; echo ok")
+        run(&*session, "sleep 0.2; echo ok")
     );
     assert_eq!((first.unwrap().files_sent, second.unwrap().files_sent), (3004, 3004));
     assert_eq!(output.stdout, b"ok\n");
@@ -145,12 +144,11 @@ async fn many_files_beside_commands_on_one_connection() {
     assert_eq!(sshd.connections(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn failures_have_names() {
+async fn failures_have_names(transport: Transport) {
     let trees = Trees::new();
     let tools = tempfile::tempdir().unwrap();
     let sshd = Sshd::with(&format!("SetEnv PATH={}", tools.path().display()));
-    let session = ready(&sshd).await;
+    let session = ready(transport, &sshd).await;
     let said = async |what: Rsync| session.rsync(&what, None).await.unwrap_err().to_string();
 
     let text = said(trees.push("one")).await;
@@ -175,16 +173,15 @@ async fn failures_have_names() {
     // The session is as good as before.
     std::fs::remove_file(&noisy).unwrap();
     symlink("/usr/bin/rsync", &noisy).unwrap();
-    push(&session, &trees.push("one")).await;
+    push(&*session, &trees.push("one")).await;
     assert_eq!(sshd.connections(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_leaves_a_part_that_the_next_push_goes_on_from() {
+async fn a_cut_leaves_a_part_that_the_next_push_goes_on_from(transport: Transport) {
     let (sshd, trees) = (Sshd::start(), Trees::new());
     let proxy = Proxy::start(&sshd.host, sshd.port).await;
     let target = Target { port: proxy.port, ..sshd.target() };
-    let session = connect(&target, HostKeyPolicy::AcceptNew).await.unwrap().with_rsync_shell(shell());
+    let session = reach(transport, &sshd, &target).await;
     // Nothing to compress: an xorshift generator.
     let mut state = 88_172_645_463_325_252_u64;
     let noise: Vec<u8> = (0..60_000_000)
@@ -209,25 +206,24 @@ async fn a_cut_leaves_a_part_that_the_next_push_goes_on_from() {
     assert!(!trees.host.join("one/huge.bin").exists());
     assert_eq!(proxy.connections.load(std::sync::atomic::Ordering::SeqCst), 1);
 
-    let session = ready(&sshd).await;
-    let rest = push(&session, &what).await;
+    let session = ready(transport, &sshd).await;
+    let rest = push(&*session, &what).await;
     assert!(rest.bytes_sent < 50_000_000, "{rest:?}");
     assert!(same(&trees.source, &trees.host.join("one")));
     assert!(!trees.host.join("one/.rsync-partial").exists());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_push_ends_with_its_time_limit() {
+async fn a_push_ends_with_its_time_limit(transport: Transport) {
     let trees = Trees::new();
     let tools = tempfile::tempdir().unwrap();
     let sshd = Sshd::with(&format!("SetEnv PATH={}:/usr/bin:/bin", tools.path().display()));
     std::fs::write(tools.path().join("rsync"), "#!/bin/sh\nexec sleep 60\n").unwrap();
     std::fs::set_permissions(tools.path().join("rsync"), PermissionsExt::from_mode(0o755)).unwrap();
-    let session = ready(&sshd).await;
+    let session = ready(transport, &sshd).await;
     let start = Instant::now();
     let what = Rsync { timeout: Duration::from_secs(2), ..trees.push("one") };
     let error = session.rsync(&what, None).await.unwrap_err();
     assert!(matches!(error, SessionError::TimedOut(_)), "{error:?}");
     assert!(start.elapsed() < Duration::from_secs(6));
-    assert_eq!(run(&session, "echo on").await.stdout, b"on\n");
+    assert_eq!(run(&*session, "echo on").await.stdout, b"on\n");
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use fleet::shell::Cmd;
 use fleet::ssh::{
-    Agent, ConnectError, HostKeyPolicy, Session, SessionError, Stage, Target, connect, connect_watched,
+    Agent, ConnectError, HostKeyPolicy, Session, SessionError, Stage, Target, Transport, connect,
+    connect_watched,
 };
 
 use crate::proxy::Proxy;
@@ -36,6 +37,7 @@ fn nowhere(port: u16, host: &str) -> (Target, tempfile::TempDir) {
         jump: None,
         agent: None,
         connect_timeout: Duration::from_secs(2),
+        transport: Transport::Native,
     };
     (target, dir)
 }

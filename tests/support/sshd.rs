@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use fleet::ssh::Target;
+use fleet::ssh::{Target, Transport};
 
 static COUNT: AtomicU32 = AtomicU32::new(1);
 
@@ -125,13 +125,19 @@ impl Sshd {
             jump: None,
             agent: None,
             connect_timeout: Duration::from_secs(20),
+            transport: Transport::Native,
         }
     }
 
     /// Writes a line of `known_hosts` with the public key in `file`.
     pub fn know(&self, file: &Path) {
+        self.know_at(self.port, file);
+    }
+
+    /// The same for another port of the address.
+    pub fn know_at(&self, port: u16, file: &Path) {
         let key = std::fs::read_to_string(file).unwrap();
-        let line = format!("[{}]:{} {key}", self.host, self.port);
+        let line = format!("[{}]:{port} {key}", self.host);
         let path = self.path("known_hosts");
         std::fs::OpenOptions::new()
             .create(true)
@@ -140,6 +146,14 @@ impl Sshd {
             .unwrap()
             .write_all(line.as_bytes())
             .unwrap();
+    }
+
+    /// An `ssh_config` that knows nothing of the tester's own.
+    pub fn ssh_config(&self) -> PathBuf {
+        let path = self.path("ssh_config");
+        let known = self.path("own_known_hosts");
+        std::fs::write(&path, format!("UserKnownHostsFile {}\n", known.display())).unwrap();
+        path
     }
 
     /// Kills what serves the open connections, not the listener nor the commands: the wire is cut.

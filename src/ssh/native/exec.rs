@@ -4,74 +4,18 @@
 //! arrives among the output. Whatever a channel receives is taken from it at once: all channels
 //! share one reader, and one that is not emptied would hold up the others.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
+use super::super::output::{GRACE, Gathered, LINGER};
+use super::super::slots::{self, Slot};
 use super::super::{Exit, Output, SessionError, Sink, Stream, clean};
 use super::link::Link;
 use crate::shell::Cmd;
 
-/// sshd's own default of MaxSessions: more at once would be refused.
-const SESSIONS: usize = 10;
-/// How much later than the host we give up a command that has a limit.
-const GRACE: Duration = Duration::from_secs(15);
-/// How long output may lag behind the exit of the command: a child that it left behind may keep
-/// the output open for ever.
-const LINGER: Duration = Duration::from_secs(10);
-/// Most output kept of a stream.
-const KEPT: usize = 16 << 20;
 /// Input is handed over in pieces of this size.
 const PIECE: usize = 256 << 10;
-
-/// Channels that may be open at once. A host that allows fewer teaches us so by refusing.
-pub struct Slots {
-    free: Semaphore,
-    used: AtomicUsize,
-}
-
-impl Default for Slots {
-    fn default() -> Self {
-        Slots { free: Semaphore::new(SESSIONS), used: AtomicUsize::new(0) }
-    }
-}
-
-/// Holds a slot, from before the channel is asked for until it is closed.
-struct Slot<'a> {
-    used: &'a AtomicUsize,
-    counted: bool,
-    permit: Option<SemaphorePermit<'a>>,
-}
-
-impl<'a> Slot<'a> {
-    fn take(used: &'a AtomicUsize, permit: SemaphorePermit<'a>) -> Self {
-        used.fetch_add(1, Ordering::SeqCst);
-        Slot { used, counted: true, permit: Some(permit) }
-    }
-
-    /// The host refused a channel: from now on one slot less, unless this was the only one.
-    fn fewer(mut self) -> bool {
-        // Counted by whoever leaves: of several that are refused at once the last one sees no other.
-        let others = self.used.fetch_sub(1, Ordering::SeqCst) > 1;
-        if let (true, Some(permit)) = (others, self.permit.take()) {
-            permit.forget();
-        }
-        self.counted = false;
-        others
-    }
-}
-
-impl Drop for Slot<'_> {
-    fn drop(&mut self) {
-        if self.counted {
-            self.used.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-}
 
 /// A command that was started.
 pub struct Running<'a> {
@@ -93,11 +37,7 @@ pub struct Ending {
 impl<'a> Running<'a> {
     pub async fn start(link: &'a Link, line: &str) -> Result<Self, SessionError> {
         let (read, write, slot) = loop {
-            // Never closed, so there is always a permit to come.
-            let Ok(permit) = link.slots.free.acquire().await else {
-                return Err(SessionError::Lost(link.end()));
-            };
-            let slot = Slot::take(&link.slots.used, permit);
+            let slot = link.slots.take().await;
             match link.handle.channel_open_session().await {
                 Ok(channel) => {
                     let (read, write) = channel.split();
@@ -107,11 +47,7 @@ impl<'a> Running<'a> {
                     if slot.fewer() {
                         continue;
                     }
-                    return Err(SessionError::Refused(format!(
-                        "the host opens no channel for a command ({}): see MaxSessions in its \
-                         /etc/ssh/sshd_config",
-                        clean::line(reason.description()).to_lowercase()
-                    )));
+                    return Err(slots::exhausted(reason.description()));
                 }
                 Err(_) => return Err(SessionError::Lost(link.end())),
             }
@@ -257,23 +193,10 @@ pub async fn run(link: &Link, cmd: &Cmd, sink: Option<Sink<'_>>) -> Result<Outpu
     }
 }
 
-async fn collect(link: &Link, cmd: &Cmd, mut sink: Option<Sink<'_>>) -> Result<Output, SessionError> {
-    let (mut stdout, mut stderr, mut truncated) = (Vec::new(), Vec::new(), false);
+async fn collect(link: &Link, cmd: &Cmd, sink: Option<Sink<'_>>) -> Result<Output, SessionError> {
+    let mut gathered = Gathered::new(sink);
     let mut running = Running::start(link, &cmd.line()).await?;
-    let exit = running
-        .finish(cmd.input().bytes(), &mut |stream, chunk| {
-            if let Some(sink) = sink.as_deref_mut() {
-                sink(stream, chunk);
-            }
-            let kept: &mut Vec<u8> = match stream {
-                Stream::Stdout => &mut stdout,
-                Stream::Stderr => &mut stderr,
-            };
-            let room = KEPT.saturating_sub(kept.len());
-            truncated |= chunk.len() > room;
-            kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        })
-        .await?;
+    let exit = running.finish(cmd.input().bytes(), &mut |stream, chunk| gathered.take(stream, chunk)).await?;
     drop(running);
-    Ok(Output { exit, stdout, stderr, truncated })
+    Ok(gathered.output(exit))
 }

@@ -14,10 +14,11 @@ use tokio::time::{Instant, timeout_at};
 use super::super::error::{ConnectError, Place, Stage};
 use super::super::host_keys::{self, HostKeyPolicy};
 use super::super::identity::Identity;
+use super::super::slots::Slots;
+use super::super::turns::Turns;
 use super::super::wire::{self, FirstWords, Patience, Wire};
 use super::super::{clean, known_hosts};
 use super::auth;
-use super::exec::Slots;
 
 /// A silent host is given up after so many keepalives without an answer.
 const KEEPALIVE_MISSES: usize = 3;
@@ -32,6 +33,7 @@ pub struct Approach {
     /// The time limit as the operator knows it, for messages.
     pub limit: Duration,
     pub keepalive: Duration,
+    pub turns: Turns,
 }
 
 /// An authenticated connection.
@@ -58,8 +60,15 @@ impl Shared {
 impl Approach {
     pub async fn direct(&self, identity: &mut Identity) -> Result<Link, ConnectError> {
         let stream = wire::dial(&self.place, self.deadline, self.limit).await?;
-        let (first, patience) = (FirstWords::default(), Patience::until(self.deadline));
-        self.converse(Wire::tcp(stream, first.clone(), patience.clone()), &first, &patience, identity).await
+        let begun = Instant::now();
+        self.turns
+            .take(async {
+                let deadline = self.deadline + begun.elapsed();
+                let (first, patience) = (FirstWords::default(), Patience::until(deadline));
+                let stream = Wire::tcp(stream, first.clone(), patience.clone());
+                self.converse(stream, &first, &patience, deadline, identity).await
+            })
+            .await
     }
 
     /// Over a channel of another connection: our host-key check and login happen inside it.
@@ -88,9 +97,15 @@ impl Approach {
             }
             Ok(Err(_)) => return Err(refused(carrier.end())),
         };
-        let (first, patience) = (FirstWords::default(), Patience::until(self.deadline));
-        let stream = Wire::plain(channel.into_stream(), first.clone(), patience.clone());
-        self.converse(stream, &first, &patience, identity).await
+        let begun = Instant::now();
+        self.turns
+            .take(async {
+                let deadline = self.deadline + begun.elapsed();
+                let (first, patience) = (FirstWords::default(), Patience::until(deadline));
+                let stream = Wire::plain(channel.into_stream(), first.clone(), patience.clone());
+                self.converse(stream, &first, &patience, deadline, identity).await
+            })
+            .await
     }
 
     async fn converse<S>(
@@ -98,6 +113,7 @@ impl Approach {
         stream: S,
         first: &FirstWords,
         patience: &Patience,
+        deadline: Instant,
         identity: &mut Identity,
     ) -> Result<Link, ConnectError>
     where
@@ -113,13 +129,13 @@ impl Approach {
         };
         let config = Arc::new(self.config()?);
         let handshake = client::connect_stream(config, stream, keeper);
-        let mut handle = match timeout_at(self.deadline, handshake).await {
+        let mut handle = match timeout_at(deadline, handshake).await {
             Err(_) => return Err(self.late(Stage::Handshake)),
             Ok(Err(Fault::Host(error))) => return Err(error),
             Ok(Err(Fault::Ssh(error))) => return Err(self.handshake_fault(&error, first, &shared)),
             Ok(Ok(handle)) => handle,
         };
-        match timeout_at(self.deadline, auth::login(&mut handle, &self.user, identity)).await {
+        match timeout_at(deadline, auth::login(&mut handle, &self.user, identity)).await {
             Err(_) => Err(self.late(Stage::Login)),
             Ok(Ok(())) => {
                 patience.settle();

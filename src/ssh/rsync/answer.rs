@@ -102,6 +102,7 @@ pub fn verdict(
     }
     let mut there = String::new();
     let mut code = None;
+    let spoken = remote.is_some();
     if let Some(remote) = remote {
         there = clean::tail(&remote.stderr, 3);
         match remote.end {
@@ -111,6 +112,12 @@ pub fn verdict(
             }
             Err(error) => return Err(error),
         }
+    }
+    let here = clean::tail(complaints, 3);
+    if !spoken {
+        // Both sides in one stream: what the host said is among it.
+        there.clone_from(&here);
+        code = status.code().and_then(|code| u32::try_from(code).ok()).filter(|code| *code == 127);
     }
     // Of dash, of bash and sudo, of zsh.
     let missing = ["rsync: not found", "rsync: command not found", "command not found: rsync"];
@@ -123,8 +130,7 @@ pub fn verdict(
             "rsync is not installed on the host: install it there (apt-get install rsync)".to_owned(),
         ));
     }
-    let here = clean::tail(complaints, 3);
-    let words = if there.is_empty() { here } else { format!("{here}; the host said: {there}") };
+    let words = if there.is_empty() || !spoken { here } else { format!("{here}; the host said: {there}") };
     if words.contains("No space left on device") {
         return Err(SessionError::Failed(format!("the disk of the host is full: {}", what.destination)));
     }
