@@ -332,6 +332,9 @@ pub fn exit_of<'a>(outcomes: impl Iterator<Item = &'a Outcome>, interrupted: boo
 }
 
 #[cfg(test)]
+pub(crate) mod json_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

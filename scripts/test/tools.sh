@@ -27,6 +27,7 @@ strace strace
 python3 python3
 LIST
     [ -x /usr/sbin/sshd ] || want+=(openssh-server)
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || want+=(postgresql)
     [ -e /usr/include/stdio.h ] || want+=(libc6-dev)
     python3 -c 'import dotenv' 2>/dev/null || want+=(python3-dotenv)
     if [ ${#want[@]} -gt 0 ]; then

@@ -14,6 +14,8 @@ mod exit;
 mod explain;
 pub mod global;
 mod init;
+#[cfg(test)]
+mod json_doc;
 mod list;
 mod lock;
 mod logs;

@@ -266,4 +266,4 @@ fn died() -> Outcome {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

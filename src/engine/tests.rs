@@ -11,6 +11,13 @@ use super::*;
 use crate::event::{ExitKind, Report};
 use crate::ssh::Answer;
 
+/// A host that was looked at and is to be changed, and the id of its run.
+pub(crate) async fn surveyed() -> (Surveyed, String) {
+    let mut rig = Rig::new("bare-debian-13");
+    let mut survey = rig.survey().await;
+    (survey.hosts.remove(0), "run-1".into())
+}
+
 /// The happy path, event by event: prepare from the survey, rollout from a look of its own.
 #[tokio::test(start_paused = true)]
 async fn an_update_in_events() {

@@ -30,6 +30,24 @@ pub struct Migration {
 /// The line of a migration that cannot run in a transaction, such as `create index concurrently`.
 pub const NO_TRANSACTION: &str = "-- fleet: no-transaction";
 
+/// Names the transaction, and leaves a setting in it that goes away with it.
+const MARK: &str = "set local fleet.migration = 'on';
+select txid_current() as fleet_xid \\gset
+";
+
+/// Finds out whether the file left that transaction, and refuses what it undid.
+const CHECK: &str =
+    "select current_setting('fleet.migration', true) is distinct from 'on' as fleet_left \\gset
+\\if :fleet_left
+select txid_status(:fleet_xid) is distinct from 'committed' as fleet_undone \\gset
+\\if :fleet_undone
+\\warn fleet: the migration undid its own transaction, so it was not recorded
+do $$ begin raise exception 'undone'; end $$;
+\\endif
+begin;
+\\endif
+";
+
 impl Database {
     /// Shell text that sets `$db` to the container, or fails with a sentence.
     fn find(&self) -> String {
@@ -83,6 +101,10 @@ exit 1",
 
     /// Applies one migration in one transaction and records it with its hash in the same one. A
     /// migration that is recorded already is passed over, so a run that was cut can go on.
+    ///
+    /// psql reads the file, so that its own commands and inline `copy` data work; a file that ends
+    /// psql or undoes the transaction by them is found out and not recorded. One that begins and
+    /// commits by itself is recorded after its own commit.
     #[must_use]
     pub fn migrate(&self, migration: &Migration, user: &str) -> Cmd {
         let head = format!(
@@ -100,20 +122,28 @@ rollback;
 \\echo already applied
 \\quit
 \\endif
+\\unset applied
 {alone}",
             name = literal(&migration.name),
             // The record follows in a transaction of its own: such a migration must bear being run
             // again when it was cut in between.
-            alone = if migration.transaction { "" } else { "commit;\nset lock_timeout = '10s';\n" },
+            alone = if migration.transaction { MARK } else { "commit;\nset lock_timeout = '10s';\n" },
         );
         let tail = format!(
-            "\n;\n{}insert into fleet_migrations (name, sha256, applied_by) values ({}, {}, {});\ncommit;\n",
-            if migration.transaction { "" } else { "begin;\n" },
+            "\n;\nreset role;\nreset search_path;\n{}insert into fleet_migrations (name, sha256, applied_by) values ({}, {}, {});\ncommit;\n",
+            if migration.transaction { CHECK } else { "begin;\n" },
             literal(&migration.name),
             literal(&migration.sha256),
             literal(user),
         );
-        let script = format!("{}exec {}", self.find(), self.psql());
+        let recorded = format!("select 1 from fleet_migrations where name = {}", literal(&migration.name));
+        let script = format!(
+            "{}{psql}
+[ \"$({psql} -At -c {} </dev/null)\" = 1 ] || {{ echo 'fleet: the migration ended psql before its own end, so nothing of it was kept' >&2; exit 65; }}",
+            self.find(),
+            quote(&recorded),
+            psql = self.psql(),
+        );
         Cmd::new(["sh", "-c", script.as_str()])
             .stdin(Stdin::Public(format!("{head}{}{tail}", migration.sql).into_bytes()))
             .sudo()

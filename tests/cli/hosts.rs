@@ -229,10 +229,8 @@ fn a_lease_is_shown_and_broken() {
     assert_eq!(expires - since, lease::LASTS.as_secs());
     assert!((since..since + 60).contains(&number(&held["now"])));
     let shown = town.fleet.say("lock show ville-lyon").ok().out;
-    assert!(
-        shown.contains("jean@ailleurs") && shown.contains(" ago") && shown.contains("in 2 min 5"),
-        "{shown}"
-    );
+    assert!(shown.contains("jean@ailleurs") && shown.contains(" ago"), "{shown}");
+    assert!(shown.contains("in 3 min 00 s") || shown.contains("in 2 min 5"), "{shown}");
     // A renewal keeps the beginning.
     std::thread::sleep(Duration::from_millis(1100));
     take(&town, "20261120-101500-a1b2");

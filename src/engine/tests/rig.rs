@@ -171,6 +171,7 @@ pub fn target(name: &str) -> Target {
         jump: None,
         agent: None,
         connect_timeout: Duration::from_secs(10),
+        transport: Default::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::super::identity::public_path;
 use super::super::{Target, clean};
 use super::said::Said;
 
-/// Why there is no session; `status` is how ssh ended.
+/// Why there is no session; `late` when ssh did not end by itself in time.
 pub fn fault(said: &Said, target: &Target, late: bool) -> ConnectError {
     let place = Place { host: target.host.clone(), port: target.port };
     let behind = said.proxy.is_some() && !said.greeted;
@@ -84,7 +84,8 @@ fn judge(said: &Said, target: &Target, place: Place) -> ConnectError {
         return ConnectError::Handshake { place, cause: clean::line(cause).trim_end_matches('.').to_owned() };
     }
     if let Some(cause) = find("connect to host ") {
-        let cause = cause.split_once(": ").map_or(cause, |(_, cause)| cause);
+        let (named, cause) = cause.split_once(": ").unwrap_or(("", cause));
+        let place = whom(named).unwrap_or(place);
         return match cause {
             "Connection refused" => ConnectError::Refused { place },
             "Connection timed out" | "Operation timed out" => timed_out(place, Stage::Connect, target),
@@ -95,8 +96,7 @@ fn judge(said: &Said, target: &Target, place: Place) -> ConnectError {
         return timed_out(place, Stage::Handshake, target);
     }
     if has("banner line") || has("kex_exchange_identification") {
-        let words = find("banner line contains invalid characters");
-        let said = words.or_else(|| find("banner line 0: ")).unwrap_or_default();
+        let said = find("banner line 0: ").unwrap_or_default();
         return ConnectError::NotSsh { place, said: clean::line(said) };
     }
     if has(" timed out") {
@@ -104,6 +104,12 @@ fn judge(said: &Said, target: &Target, place: Place) -> ConnectError {
     }
     let cause = said.end().unwrap_or_else(|| "it ended without a word".to_owned());
     ConnectError::Program { place, cause }
+}
+
+/// `192.0.2.1 port 22`: whom ssh itself speaks of, which may be a jump host.
+fn whom(text: &str) -> Option<Place> {
+    let (host, port) = text.split_once(" port ")?;
+    Some(Place { host: clean::line(host), port: port.parse().ok()? })
 }
 
 fn timed_out(place: Place, stage: Stage, target: &Target) -> ConnectError {

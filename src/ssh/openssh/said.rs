@@ -39,7 +39,8 @@ impl Default for Said {
 impl Said {
     pub fn take(&mut self, line: &str) {
         let line = line.trim_end();
-        let Some(report) = line.strip_prefix("debug1: ") else {
+        let report = line.strip_prefix("debug1: ").filter(|report| !report.contains(": banner line 0: "));
+        let Some(report) = report else {
             if !line.is_empty() {
                 self.lines.push_back(line.to_owned());
                 if self.lines.len() > KEPT {
