@@ -30,12 +30,12 @@ fn a_host_that_is_gone_or_silent_stops_no_other() {
         both.outcome(good, "changed");
         let ended = both.outcome(bad, "unreachable");
         let seconds = ended["seconds"].as_f64().expect("a time");
-        assert!(seconds < 12.0, "given up soon after connect_timeout = 5s: {seconds} s, {fault}");
+        assert!(seconds < 40.0, "given up soon after connect_timeout = 15s: {seconds} s, {fault}");
         assert!(ended["fault"]["hint"].is_string(), "with a remedy: {ended:#}");
         assert!(get(&town.one, "/").body.contains(&format!("the other is {fault}")), "the good one was done");
         let alone = alone.expect(4);
         alone.outcome(bad, "unreachable");
-        assert!(alone.took < Duration::from_secs(15), "{:?}", alone.took);
+        assert!(alone.took < Duration::from_secs(45), "{:?}", alone.took);
         let records = status.expect(1).records();
         let reachable = |name: &str| {
             records.iter().find(|record| record["client"] == name).expect("a record")["reachable"].clone()

@@ -14,7 +14,7 @@ use super::kit::{Fleet, Host, Ran, eventually, lab};
 /// so their processes are among them.
 pub struct Sampler {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<(Vec<String>, [bool; 2])>,
+    thread: Option<JoinHandle<(Vec<String>, [bool; 2])>>,
     here: String,
     there: String,
 }
@@ -42,18 +42,24 @@ impl Sampler {
             found.dedup();
             (found, proof)
         });
-        Sampler { stop, thread, here, there }
+        Sampler { stop, thread: Some(thread), here, there }
     }
 
     /// What was found; after a proof that a word in an argument list is found here and on a host.
-    pub fn stop(self, host: &Host) -> Vec<String> {
+    pub fn stop(mut self, host: &Host) -> Vec<String> {
         let script = format!("sleep 0.3; : {}", self.here);
         assert!(Command::new("sh").args(["-c", &script]).status().expect("sh runs").success());
         host.run(&format!("sh -c 'sleep 0.3; : {}'", self.there), b"").ok();
         self.stop.store(true, Ordering::Relaxed);
-        let (found, proof) = self.thread.join().expect("the sampler ends");
+        let (found, proof) = self.thread.take().expect("it runs").join().expect("the sampler ends");
         assert_eq!(proof, [true, true], "the sampler finds a word that is planted here, and on the host");
         found
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 
@@ -122,9 +128,22 @@ pub fn trace_sshd(host: &Host, file: &Path) -> Trace {
 impl Trace {
     /// Lets go of sshd; what was started since.
     pub fn stop(mut self) -> String {
-        let pid = rustix::process::Pid::from_raw(self.strace.id().cast_signed()).expect("a pid");
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("strace is there");
-        self.strace.wait().expect("strace ends");
+        self.end();
         std::fs::read_to_string(&self.file).expect("the trace")
+    }
+
+    fn end(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.strace);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        let _ = self.strace.wait();
+    }
+}
+
+/// A scenario that fails leaves no sshd under trace.
+impl Drop for Trace {
+    fn drop(&mut self) {
+        if matches!(self.strace.try_wait(), Ok(None)) {
+            self.end();
+        }
     }
 }

@@ -86,7 +86,7 @@ impl Fleet {
         }
         let service = |key: &str| format!("{key} = {}\n", inline(&lab.settings[key]));
         let text = format!(
-            "[fleet]\nname = \"{name}\"\nstack = \"{stack}\"\nconnect_timeout = \"5s\"\n{}{}{settings}\n\n[defaults]\nuser = \"debian\"\n\n{clients}",
+            "[fleet]\nname = \"{name}\"\nstack = \"{stack}\"\nconnect_timeout = \"15s\"\n{}{}{settings}\n\n[defaults]\nuser = \"debian\"\n\n{clients}",
             service("acme"),
             service("docker"),
         );
@@ -94,6 +94,12 @@ impl Fleet {
         let fleet = Fleet { dir };
         fleet.run(&["init"]).expect(0);
         fleet
+    }
+
+    /// The directory that an earlier run left, if there is one.
+    pub fn left(name: &str) -> Option<Fleet> {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab").join(name);
+        dir.join("clients.toml").exists().then_some(Fleet { dir })
     }
 
     /// A client's table: name, domain and address are the host's.
