@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 
 use super::context::Fleet;
+use super::images;
 use super::migrations;
 use crate::hint::HintExt as _;
 use crate::ops::compose::Project;
@@ -22,7 +23,7 @@ use crate::registry::Client;
 use crate::secret::{Redactor, Secret, generate};
 use crate::shell::hex;
 use crate::source::Snapshot;
-use crate::stack::{self, BuildPlace, EnvInput, Rendered, ResolvedEnv, Stack};
+use crate::stack::{self, EnvInput, Rendered, ResolvedEnv, Stack};
 use crate::vault::Vault;
 
 const DOCKER_KEY: &str = "https://download.docker.com/linux/{os}/gpg";
@@ -128,8 +129,8 @@ impl<'f> Assembler<'f> {
             registry: &self.fleet.file.display().to_string(),
             secrets: &secrets,
         })?;
-        let images = image_tags(&stack, source.as_deref())?;
-        let version = version(source.as_deref());
+        let images = images::tags(&stack, source.as_deref())?;
+        let version = images::version(source.as_deref());
         let source_digest = source.as_ref().map(|source| source.digest(""));
         // The digest does not depend on the release's name, so a first rendering gives the name.
         let named = |id: &str| stack::ReleaseContext::new(&stack.name, id, version.as_str());
@@ -288,44 +289,6 @@ impl<'f> Assembler<'f> {
         }
         Ok((values, first && !wanted.is_empty(), pretended))
     }
-}
-
-/// The image of each service that is built from the source: its tag says what is in it.
-fn image_tags(stack: &Stack, source: Option<&Snapshot>) -> anyhow::Result<BTreeMap<String, String>> {
-    let mut images = BTreeMap::new();
-    let built = stack.source.as_ref().is_some_and(|source| source.build != BuildPlace::None);
-    for (service, context) in stack.built_services().filter(|_| built) {
-        let Some(source) = source else { continue };
-        if !source.has(context) {
-            return Err(super::exit::refused(format!(
-                "service {} is built from {context}, which is not in the source {}",
-                service.name,
-                source.root.display()
-            ))
-            .hint("look at `build` of that service in stack.toml, and at `source` in clients.toml"));
-        }
-        images.insert(
-            service.name.clone(),
-            stack::image_tag(&stack.name, &service.name, &source.digest(context)),
-        );
-    }
-    for service in &stack.services {
-        if let Some(tag) = service.image_from.as_ref().and_then(|from| images.get(from)).cloned() {
-            images.insert(service.name.clone(), tag);
-        }
-    }
-    Ok(images)
-}
-
-/// What the code calls itself: a `VERSION` file at its top, else the start of its digest.
-fn version(source: Option<&Snapshot>) -> String {
-    let Some(source) = source else { return "1".to_owned() };
-    let digest = source.digest("");
-    std::fs::read_to_string(source.root.join("VERSION"))
-        .ok()
-        .and_then(|text| text.lines().next().map(|line| line.trim().to_owned()))
-        .filter(|line| !line.is_empty() && line.len() <= 64 && line.chars().all(|c| c.is_ascii_graphic()))
-        .unwrap_or_else(|| digest[..12].to_owned())
 }
 
 fn release(
