@@ -81,7 +81,7 @@ pub struct NewClientArgs {
     #[arg(long, value_name = "TAGS", value_delimiter = ',', value_parser = value(Tag::parse))]
     pub tags: Vec<Tag>,
 
-    /// Another stack than the fleet's, such as neopro or stacks/mine
+    /// Another stack than the fleet's, such as assistant-auto or stacks/mine
     #[arg(long, value_name = "STACK", value_parser = value(FilePath::parse))]
     pub stack: Option<FilePath>,
 }

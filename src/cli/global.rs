@@ -64,7 +64,7 @@ pub struct Limits {
     pub timeout: Option<Duration>,
 }
 
-/// A duration such as `90s`, `15m`, `2h`, `7d`, or a plain number of seconds.
+/// A duration such as `90s`, `15m`, `2h`, or a plain number of seconds.
 ///
 /// # Errors
 /// What was expected.
@@ -75,12 +75,23 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1,
         "m" => 60,
         "h" => 3600,
-        "d" => 86_400,
         _ => 0,
     };
     match number.parse::<u64>() {
         Ok(number) if factor > 0 && number > 0 => Ok(Duration::from_secs(number.saturating_mul(factor))),
         _ => Err("expected a time such as 90s, 15m or 1h".to_owned()),
+    }
+}
+
+/// How long ago: the same, or days such as `2d`.
+///
+/// # Errors
+/// What was expected.
+pub fn parse_age(text: &str) -> Result<Duration, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()).filter(|days| *days > 0);
+    match days {
+        Some(days) => Ok(Duration::from_secs(days.saturating_mul(86_400))),
+        None => parse_duration(text).map_err(|_| "expected a time such as 90s, 15m, 12h or 2d".to_owned()),
     }
 }
 
@@ -136,8 +147,16 @@ mod tests {
     fn durations_have_a_unit() {
         assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
-        assert_eq!(parse_duration("2d"), Ok(Duration::from_secs(172_800)));
-        for bad in ["", "0", "m", "1w", "-5s", "1.5h", "99999999999999999999s"] {
+        assert_eq!(parse_age("2h"), Ok(Duration::from_secs(7200)));
+        assert_eq!(parse_age("2d"), Ok(Duration::from_secs(172_800)));
+        for bad in ["0d", "d", "-1d", "1w"] {
+            assert_eq!(
+                parse_age(bad),
+                Err("expected a time such as 90s, 15m, 12h or 2d".to_owned()),
+                "{bad}"
+            );
+        }
+        for bad in ["", "0", "m", "1d", "-5s", "1.5h", "99999999999999999999s"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }

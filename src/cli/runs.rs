@@ -40,7 +40,7 @@ struct List {
     limit: u32,
 
     /// Not older than this, such as 12h or 2d
-    #[arg(long, value_name = "TIME", value_parser = super::global::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = super::global::parse_age)]
     since: Option<Duration>,
 
     /// Only runs that this client took part in, such as ville-lyon
@@ -66,7 +66,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
 
 fn list(app: &App, dir: &std::path::Path, args: &List) -> anyhow::Result<ExitKind> {
     let unreadable = || format!("the journals in {} cannot be read", dir.display());
-    let oldest = args.since.map(|since| jiff::Timestamp::now() - since);
+    let oldest = args.since.and_then(|since| jiff::Timestamp::now().checked_sub(since).ok());
     let mut runs = Vec::new();
     let mut more = false;
     for run in journal::list(dir).with_context(unreadable)? {

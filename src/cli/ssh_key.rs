@@ -1,5 +1,7 @@
 //! `fleet ssh-key`: the fleet's own key.
 
+use std::io::IsTerminal as _;
+
 use serde_json::json;
 
 use super::App;
@@ -55,6 +57,10 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         return Ok(ExitKind::Ok);
     }
     app.out(&shown.line)?;
+    if !std::io::stdout().is_terminal() {
+        // On its way into a file or to a server: whoever pipes it knows what to do with it.
+        return Ok(ExitKind::Ok);
+    }
     app.tell(&format!(
         "{}\nlet it in on a server, as the user that fleet logs in with:\n  echo '{}' >> ~/.ssh/authorized_keys\n",
         shown.fingerprint, shown.line

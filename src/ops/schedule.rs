@@ -185,7 +185,7 @@ printf '%s ok %s %s\n' "$(date +%s)" "nightly-$now" "$(du -sk "$dir/nightly-$now
             body = format!(
                 r#"{find}as="docker exec -i $db psql -U {user} -d postgres -X -q -v ON_ERROR_STOP=1"
 new={name}_restored; old={name}_before_$(date +%s)
-$as -c "drop database if exists \"$new\"" -c "create database \"$new\""
+$as -c "set client_min_messages = warning" -c "drop database if exists \"$new\"" -c "create database \"$new\""
 docker exec -i "$db" pg_restore -U {user} -d "$new" --exit-on-error --single-transaction --no-owner <"$from/database.dump" || fail 'pg_restore failed; the database in service was not touched'
 $as -c "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}' and pid <> pg_backend_pid()" \
     -c "alter database \"{name}\" rename to \"$old\"" -c "alter database \"$new\" rename to \"{name}\"" >/dev/null
