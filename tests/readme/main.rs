@@ -98,7 +98,7 @@ fn blocks(language: &str) -> Vec<Block> {
 fn each_block_says_what_it_is() {
     for document in documents() {
         for block in document.blocks() {
-            let known = ["toml", "sh", "console", "yaml", "jinja", "nginx"];
+            let known = ["toml", "sh", "console", "yaml", "jinja", "json", "nginx"];
             assert!(known.contains(&block.language.as_str()), "{}: `{}`", block.place, block.language);
         }
     }
