@@ -206,7 +206,8 @@ impl<'f> Assembler<'f> {
             certificate: tls.certificate.clone(),
             key: tls.key.clone(),
         });
-        let release = release(&made, &layout, database, services)?;
+        let release =
+            release(&made, &layout, database, services, self.former_passwords(client, &made.stack)?)?;
         let desired = Desired {
             client: client.name.to_string(),
             domain: client.domain.to_string(),
@@ -233,6 +234,16 @@ impl<'f> Assembler<'f> {
             at: self.info.at.clone(),
         };
         Ok(Assembled { desired, redactor, first_secrets: made.first_secrets })
+    }
+
+    /// Values that the database's role had before and that some host may still need, newest first.
+    fn former_passwords(&self, client: &Client, stack: &Stack) -> anyhow::Result<Vec<Secret<String>>> {
+        let Some(stack::Database::Service { password_env: Some(name), .. }) = &stack.database else {
+            return Ok(Vec::new());
+        };
+        let secrets = self.vault.read_optional(client.name.as_str())?;
+        let former = secrets.map(|secrets| secrets.previous(name).iter().rev().cloned().collect());
+        Ok(former.unwrap_or_default())
     }
 
     fn source(&mut self, stack: &Stack) -> anyhow::Result<Option<Arc<Snapshot>>> {
@@ -296,6 +307,7 @@ fn release(
     layout: &Layout,
     database: Option<Database>,
     services: &[String],
+    former: Vec<Secret<String>>,
 ) -> anyhow::Result<DesiredRelease> {
     let stack = &made.stack;
     let id = made.release.id.clone();
@@ -360,6 +372,7 @@ fn release(
             Some(_) => migrations::of(stack, made.source.as_ref().map(|source| source.root.as_path()))?,
             None => Vec::new(),
         },
+        former_passwords: former,
         password: match &stack.database {
             Some(stack::Database::Service { password_env: Some(name), .. }) => {
                 made.env.values.get(name).map(|found| found.value.clone())
