@@ -157,7 +157,8 @@ impl Status {
             containers: containers(&facts.containers),
             http: facts.http().map(|(status, seconds)| Http { status, seconds }),
             tls: tls(facts),
-            disk_percent: percent(facts.number("disk_total"), facts.number("disk_free")),
+            // As df counts, which leaves out what is reserved for root.
+            disk_percent: facts.number("disk_percent").filter(|percent| *percent <= 100),
             memory_percent: percent(facts.number("MemTotal"), facts.number("MemAvailable")),
             load: facts.value("load").map(clean),
             reboot_required: facts.value("reboot_required").is_some(),

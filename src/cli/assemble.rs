@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 
 use super::context::Fleet;
+use super::images;
 use super::migrations;
 use crate::hint::HintExt as _;
 use crate::ops::compose::Project;
@@ -22,7 +23,7 @@ use crate::registry::Client;
 use crate::secret::{Redactor, Secret, generate};
 use crate::shell::hex;
 use crate::source::Snapshot;
-use crate::stack::{self, BuildPlace, EnvInput, Rendered, ResolvedEnv, Stack};
+use crate::stack::{self, EnvInput, Rendered, ResolvedEnv, Stack};
 use crate::vault::Vault;
 
 const DOCKER_KEY: &str = "https://download.docker.com/linux/{os}/gpg";
@@ -128,8 +129,8 @@ impl<'f> Assembler<'f> {
             registry: &self.fleet.file.display().to_string(),
             secrets: &secrets,
         })?;
-        let images = image_tags(&stack, source.as_deref())?;
-        let version = version(source.as_deref());
+        let images = images::tags(&stack, source.as_deref())?;
+        let version = images::version(source.as_deref());
         let source_digest = source.as_ref().map(|source| source.digest(""));
         // The digest does not depend on the release's name, so a first rendering gives the name.
         let named = |id: &str| stack::ReleaseContext::new(&stack.name, id, version.as_str());
@@ -205,7 +206,8 @@ impl<'f> Assembler<'f> {
             certificate: tls.certificate.clone(),
             key: tls.key.clone(),
         });
-        let release = release(&made, &layout, database, services)?;
+        let release =
+            release(&made, &layout, database, services, self.former_passwords(client, &made.stack)?)?;
         let desired = Desired {
             client: client.name.to_string(),
             domain: client.domain.to_string(),
@@ -232,6 +234,16 @@ impl<'f> Assembler<'f> {
             at: self.info.at.clone(),
         };
         Ok(Assembled { desired, redactor, first_secrets: made.first_secrets })
+    }
+
+    /// Values that the database's role had before and that some host may still need, newest first.
+    fn former_passwords(&self, client: &Client, stack: &Stack) -> anyhow::Result<Vec<Secret<String>>> {
+        let Some(stack::Database::Service { password_env: Some(name), .. }) = &stack.database else {
+            return Ok(Vec::new());
+        };
+        let secrets = self.vault.read_optional(client.name.as_str())?;
+        let former = secrets.map(|secrets| secrets.previous(name).iter().rev().cloned().collect());
+        Ok(former.unwrap_or_default())
     }
 
     fn source(&mut self, stack: &Stack) -> anyhow::Result<Option<Arc<Snapshot>>> {
@@ -290,49 +302,12 @@ impl<'f> Assembler<'f> {
     }
 }
 
-/// The image of each service that is built from the source: its tag says what is in it.
-fn image_tags(stack: &Stack, source: Option<&Snapshot>) -> anyhow::Result<BTreeMap<String, String>> {
-    let mut images = BTreeMap::new();
-    let built = stack.source.as_ref().is_some_and(|source| source.build != BuildPlace::None);
-    for (service, context) in stack.built_services().filter(|_| built) {
-        let Some(source) = source else { continue };
-        if !source.has(context) {
-            return Err(super::exit::refused(format!(
-                "service {} is built from {context}, which is not in the source {}",
-                service.name,
-                source.root.display()
-            ))
-            .hint("look at `build` of that service in stack.toml, and at `source` in clients.toml"));
-        }
-        images.insert(
-            service.name.clone(),
-            stack::image_tag(&stack.name, &service.name, &source.digest(context)),
-        );
-    }
-    for service in &stack.services {
-        if let Some(tag) = service.image_from.as_ref().and_then(|from| images.get(from)).cloned() {
-            images.insert(service.name.clone(), tag);
-        }
-    }
-    Ok(images)
-}
-
-/// What the code calls itself: a `VERSION` file at its top, else the start of its digest.
-fn version(source: Option<&Snapshot>) -> String {
-    let Some(source) = source else { return "1".to_owned() };
-    let digest = source.digest("");
-    std::fs::read_to_string(source.root.join("VERSION"))
-        .ok()
-        .and_then(|text| text.lines().next().map(|line| line.trim().to_owned()))
-        .filter(|line| !line.is_empty() && line.len() <= 64 && line.chars().all(|c| c.is_ascii_graphic()))
-        .unwrap_or_else(|| digest[..12].to_owned())
-}
-
 fn release(
     made: &Made,
     layout: &Layout,
     database: Option<Database>,
     services: &[String],
+    former: Vec<Secret<String>>,
 ) -> anyhow::Result<DesiredRelease> {
     let stack = &made.stack;
     let id = made.release.id.clone();
@@ -397,6 +372,7 @@ fn release(
             Some(_) => migrations::of(stack, made.source.as_ref().map(|source| source.root.as_path()))?,
             None => Vec::new(),
         },
+        former_passwords: former,
         password: match &stack.database {
             Some(stack::Database::Service { password_env: Some(name), .. }) => {
                 made.env.values.get(name).map(|found| found.value.clone())

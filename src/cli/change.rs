@@ -156,7 +156,10 @@ pub fn run(
                 ));
             }
         }
-        settle(fleet, &run.report)?;
+        // A rollback may run with the values from before, and so may a service that was left out.
+        if wish.stages.contains(&Stage::Rollout) && wish.services.is_empty() {
+            settle(fleet, &run.report)?;
+        }
         Ok(run.finish())
     });
     super::running::shut_down(runtime);

@@ -13,6 +13,7 @@ mod exec;
 mod exit;
 mod explain;
 pub mod global;
+mod images;
 mod init;
 #[cfg(test)]
 mod json_doc;

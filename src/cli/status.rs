@@ -179,7 +179,10 @@ fn table(list: &[Status]) -> Table {
             status
                 .sentry
                 .as_ref()
-                .map_or(String::new(), |sentry| sentry.environment.clone().unwrap_or(sentry.status.clone()))
+                .map_or(String::new(), |sentry| match &sentry.environment {
+                    Some(environment) if sentry.status == "ok" => environment.clone(),
+                    _ => sentry.status.clone(),
+                })
                 .into(),
             Cell::new(if status.well() { Role::Text } else { Role::Bad }, &problems),
         ]);

@@ -169,7 +169,9 @@ async fn run_stage(
     );
     for (index, step) in plan.steps.iter().enumerate() {
         let undo = plan.undo.as_ref().filter(|undo| undo.critical.contains(&index));
-        let inside = undo.is_some_and(|undo| undo.critical.start < index);
+        // Past the first step that calls for a way back the stage is finished: what follows the
+        // commit point is short, and a client that serves the new release has changed.
+        let inside = plan.undo.as_ref().is_some_and(|undo| undo.critical.start < index);
         if engine.cancel.requested() && !inside {
             return Err(interrupted(&format!("\"{}\"", step.title)));
         }
@@ -297,6 +299,12 @@ fn halted(stage: plan::Stage, refusal: plan::Refusal) -> Outcome {
     }
 }
 
+/// A moment of the host's clock, for people.
+fn until(seconds: u64) -> String {
+    let moment = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    moment.map_or_else(|| "unknown".to_owned(), |moment| moment.to_string())
+}
+
 fn interrupted(before: &str) -> Outcome {
     Outcome::skipped(format!("interrupted before {before}; run the same command again to go on"))
 }
@@ -346,7 +354,7 @@ fn locked(output: &Output) -> Outcome {
     let held = lease::held_by(&output.stdout);
     Outcome::Locked {
         holder: held.as_ref().map_or("somebody".into(), |lease| crate::secret::clean(&lease.holder).into()),
-        expires: held.map_or_else(|| "unknown".into(), |lease| lease.expires.to_string()),
+        expires: held.map_or_else(|| "unknown".into(), |lease| until(lease.expires)),
     }
 }
 

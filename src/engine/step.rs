@@ -143,10 +143,10 @@ async fn wait(
 ) -> Result<(), StepFault> {
     let look = adapt(gate.look(), &job.target);
     let started = Instant::now();
-    let (mut well_since, mut said) = (None, Vec::new());
+    let (mut well_since, mut said, mut before) = (None, Vec::new(), None);
     loop {
         let output = session.exec(&look, None).await.map_err(|error| StepFault::of(step, &error))?;
-        match gate.judge(&output.stdout) {
+        match gate.judge(&output.stdout, before.get_or_insert_with(|| Gate::restarts(&output.stdout))) {
             Verdict::Healthy => {
                 // The second look at the earliest: one good answer may be a lucky moment.
                 let now = Instant::now();

@@ -71,7 +71,10 @@ async fn somebody_elses_lease_is_named_and_the_host_left_alone() {
     });
     rig.update().await;
     assert_eq!(rig.ran(), ["probe", "take lease"]);
-    assert_eq!(rig.outcome(), Outcome::Locked { holder: "bob@desk".into(), expires: "1794000000".into() });
+    assert_eq!(
+        rig.outcome(),
+        Outcome::Locked { holder: "bob@desk".into(), expires: "2026-11-06T21:20:00Z".into() }
+    );
     assert_eq!(rig.exit(), ExitKind::Locked);
 }
 

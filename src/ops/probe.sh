@@ -26,7 +26,7 @@ awk '/^(MemTotal|MemAvailable|SwapTotal):/ { sub(":", "", $1); print $1 "\t" $2 
 disk_of=/opt
 [ -d "/opt/$STACK" ] && disk_of="/opt/$STACK"
 [ -d "$disk_of" ] || disk_of=/
-df -Pk "$disk_of" 2>/dev/null | awk 'NR == 2 { print "disk_total\t" $2; print "disk_free\t" $4 }'
+df -Pk "$disk_of" 2>/dev/null | awk 'NR == 2 { print "disk_total\t" $2; print "disk_free\t" $4; sub("%", "", $5); print "disk_percent\t" $5 }'
 if [ -e /var/run/reboot-required ]; then say reboot_required yes; fi
 if have cloud-init && [ -e /run/cloud-init ]; then
     say cloud_init "$(timeout 10 cloud-init status 2>/dev/null | sed -n 's/^status: *//p')"

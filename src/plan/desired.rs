@@ -85,6 +85,8 @@ pub struct DesiredRelease {
     pub database: Option<Database>,
     /// What the database's own role shall have, where the stack names the variable.
     pub password: Option<Secret<String>>,
+    /// What it had before and may have to have again: values that were rotated away.
+    pub former_passwords: Vec<Secret<String>>,
     pub migrations: Vec<Migration>,
     /// How long the services must stay healthy before the release is committed.
     pub bake: Duration,
@@ -111,8 +113,12 @@ pub struct Build {
 impl DesiredRelease {
     /// Stands for the database password in the state file, to notice that it was rotated.
     pub(super) fn password_digest(&self) -> Option<String> {
-        use sha2::{Digest as _, Sha256};
-        self.password.as_ref().map(|password| crate::shell::hex(&Sha256::digest(password.reveal())))
+        self.password.as_ref().map(digest_of)
+    }
+
+    /// The password, of now or before, that a state file stands for.
+    pub(super) fn password_of(&self, digest: &str) -> Option<&Secret<String>> {
+        self.password.iter().chain(&self.former_passwords).find(|password| digest_of(password) == digest)
     }
 
     pub(super) fn is_start_first(&self, service: &str) -> bool {
@@ -123,6 +129,11 @@ impl DesiredRelease {
     pub(super) fn paths(&self) -> Vec<String> {
         self.mounts.iter().map(|file| file.path.clone()).collect()
     }
+}
+
+fn digest_of(password: &Secret<String>) -> String {
+    use sha2::{Digest as _, Sha256};
+    crate::shell::hex(&Sha256::digest(password.reveal()))
 }
 
 impl Desired {

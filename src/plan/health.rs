@@ -58,12 +58,20 @@ impl Gate {
         look(&self.stack, &asks)
     }
 
+    /// Restarts of each container so far: what happened before the gate is not held against it.
     #[must_use]
-    pub fn judge(&self, answer: &[u8]) -> Verdict {
+    pub fn restarts(answer: &[u8]) -> BTreeMap<String, u32> {
+        let containers = Facts::parse(answer).map(|facts| facts.containers).unwrap_or_default();
+        containers.into_iter().map(|container| (container.id, container.restarts)).collect()
+    }
+
+    /// What an answer comes to; `before` are the restarts at the first look.
+    #[must_use]
+    pub fn judge(&self, answer: &[u8], before: &BTreeMap<String, u32>) -> Verdict {
         let Ok(facts) = Facts::parse(answer) else {
             return Verdict::Waiting(vec!["the host's answer was cut short".into()]);
         };
-        if let Some(broken) = facts.containers.iter().find_map(broken) {
+        if let Some(broken) = facts.containers.iter().find_map(|container| broken(container, before)) {
             return broken;
         }
         let mut waiting: Vec<String> = facts
@@ -94,9 +102,10 @@ fn state(container: &Container) -> &str {
     if container.status == "running" { &container.health } else { &container.status }
 }
 
-fn broken(container: &Container) -> Option<Verdict> {
-    let reason = if container.restarts >= RESTART_LOOP {
-        format!("restarted {} times", container.restarts)
+fn broken(container: &Container, before: &BTreeMap<String, u32>) -> Option<Verdict> {
+    let restarts = container.restarts.saturating_sub(before.get(&container.id).copied().unwrap_or(0));
+    let reason = if restarts >= RESTART_LOOP {
+        format!("restarted {restarts} times")
     } else if container.status == "dead" {
         "is dead".to_owned()
     } else {
@@ -208,6 +217,7 @@ mod tests {
         let body = base64::engine::general_purpose::STANDARD.encode(body);
         gate().judge(
             format!("container\tid api {container} 0 t image\nhttp\tapi 200 {body}\nend\tok\n").as_bytes(),
+            &BTreeMap::new(),
         )
     }
 
@@ -226,13 +236,21 @@ mod tests {
 
     #[test]
     fn a_restart_loop_is_not_waited_for() {
-        let verdict = gate().judge(b"container\tid api running none 3 t image\nend\tok\n");
+        let verdict = gate().judge(b"container\tid api running none 3 t image\nend\tok\n", &BTreeMap::new());
         assert_eq!(verdict, Verdict::Broken { service: "api".into(), reason: "restarted 3 times".into() });
     }
 
     #[test]
     fn silence_is_never_health() {
-        assert!(matches!(gate().judge(b""), Verdict::Waiting(_)));
-        assert!(matches!(gate().judge(b"end\tok\n"), Verdict::Waiting(_)));
+        assert!(matches!(gate().judge(b"", &BTreeMap::new()), Verdict::Waiting(_)));
+        assert!(matches!(gate().judge(b"end\tok\n", &BTreeMap::new()), Verdict::Waiting(_)));
+    }
+
+    #[test]
+    fn restarts_from_before_the_gate_are_not_held_against_a_container() {
+        let answer = b"container\tid api running healthy 7 t image\nhttp\tapi 200 eyJkYXRhYmFzZSI6eyJzdGF0dXMiOiJvayJ9fQ==\nend\tok\n";
+        let before = Gate::restarts(answer);
+        assert_eq!(gate().judge(answer, &before), Verdict::Healthy);
+        assert!(matches!(gate().judge(answer, &BTreeMap::new()), Verdict::Broken { .. }));
     }
 }

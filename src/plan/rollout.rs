@@ -13,6 +13,7 @@ use crate::ops::compose::Project;
 use crate::ops::postgres::Migration;
 use crate::ops::release;
 use crate::ops::rollout::start_first;
+use crate::secret::Secret;
 
 /// Longest time until all services are healthy, when none asks for more.
 const GATE_LIMIT: Duration = Duration::from_secs(180);
@@ -22,9 +23,9 @@ pub(super) fn plan(desired: &Desired, facts: &Facts) -> Result<(Vec<Step>, Optio
     let mut undo = None;
     migrations(desired, facts, &mut steps)?;
     let fresh = up_to_date(desired, facts);
-    password(desired, facts, &mut steps);
+    let from = steps.len();
+    steps.extend(password(desired, facts)?);
     if !fresh || !all_well(desired, facts) || !as_released(facts) {
-        let from = steps.len();
         steps.extend(turn(desired, facts, &desired.release.project));
         steps.push(wait(desired));
         if !fresh {
@@ -68,7 +69,8 @@ pub(super) fn rollback(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Re
     else {
         return Err(Refusal { message: format!("release {wanted} cannot be gone back to"), hint: there });
     };
-    let mut steps = turn(desired, &Facts::default(), &project(desired, wanted));
+    let mut steps: Vec<Step> = password_back(desired, password_now(facts), state)?.into_iter().collect();
+    steps.extend(turn(desired, &Facts::default(), &project(desired, wanted)));
     steps.push(wait(desired));
     let state = State {
         previous: current.map(str::to_owned),
@@ -111,7 +113,7 @@ fn as_released(facts: &Facts) -> bool {
 /// Brings the services to a release. What runs as it shall is not touched.
 fn turn(desired: &Desired, facts: &Facts, project: &Project) -> Vec<Step> {
     let wanted = &desired.release;
-    if facts.state.is_none() && facts.containers.is_empty() && project.release == wanted.id {
+    if facts.state.is_none() && project.release == wanted.id {
         return vec![Step::run("start services", Change::Modify, project.up())];
     }
     let mut steps = Vec::new();
@@ -160,6 +162,8 @@ fn back(desired: &Desired, facts: &Facts, critical: std::ops::Range<usize>) -> O
         Change::Modify,
         release::mark_failed(&desired.layout, &desired.release.id),
     )];
+    let given = desired.release.password_digest();
+    steps.extend(password_back(desired, given.as_deref(), state).ok()?);
     // Nothing is known of what the fault left behind, so each service is looked at.
     steps.extend(turn(desired, &Facts::default(), &project(desired, &state.release)));
     steps.push(wait(desired));
@@ -227,16 +231,49 @@ fn migrations(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) -> Result
     Ok(())
 }
 
+/// Digest of the password that the server has now, when the state file tells.
+fn password_now(facts: &Facts) -> Option<&str> {
+    facts.state.as_ref()?.password_digest.as_deref()
+}
+
 /// A password that was rotated is changed in the database just before the services that use it
 /// start anew; connections that are open stay.
-fn password(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
+fn password(desired: &Desired, facts: &Facts) -> Result<Option<Step>, Refusal> {
     let wanted = desired.release.password_digest();
-    let known = facts.state.as_ref().and_then(|state| state.password_digest.as_ref());
-    let changed = known.is_some() && known != wanted.as_ref();
-    if let (true, Some(database), Some(password)) =
-        (changed, &desired.release.database, &desired.release.password)
-    {
-        steps.push(Step::run("set the database password", Change::Modify, database.set_password(password)));
+    match (password_now(facts), &desired.release.password) {
+        (Some(now), Some(password)) if Some(now) != wanted.as_deref() => {
+            if desired.release.services.is_empty() {
+                return Ok(set_password(desired, password));
+            }
+            Err(Refusal {
+                message: "the database password was rotated, so every service that uses it must start anew"
+                    .into(),
+                hint: format!("fleet update {}   (without --services)", desired.client),
+            })
+        }
+        _ => Ok(None),
+    }
+}
+
+fn set_password(desired: &Desired, password: &Secret<String>) -> Option<Step> {
+    let database = desired.release.database.as_ref()?;
+    Some(Step::run("set the database password", Change::Modify, database.set_password(password)))
+}
+
+/// The step that gives the server the password of another release, where it is not the same.
+fn password_back(desired: &Desired, from: Option<&str>, state: &State) -> Result<Option<Step>, Refusal> {
+    match (from, state.password_digest.as_deref()) {
+        (Some(now), Some(then)) if now != then => match desired.release.password_of(then) {
+            Some(password) => Ok(set_password(desired, password)),
+            None => Err(Refusal {
+                message: format!(
+                    "release {} has a database password that was rotated away since",
+                    state.release
+                ),
+                hint: "only releases made after the rotation can be gone back to".into(),
+            }),
+        },
+        _ => Ok(None),
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use super::place::Place;
 use crate::shell::quote;
 
 /// How far a connection had come.
@@ -30,22 +31,6 @@ impl fmt::Display for Stage {
             Stage::Handshake => "SSH handshake",
             Stage::Login => "login",
         })
-    }
-}
-
-/// A host and port, as an operator writes them: `host`, `host:2222`, `[::1]:2222`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    pub host: String,
-    pub port: u16,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.host.contains(':'), self.port) {
-            (false, port) => write!(f, "{}:{port}", self.host),
-            (true, port) => write!(f, "[{}]:{port}", self.host),
-        }
     }
 }
 

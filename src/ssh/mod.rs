@@ -15,6 +15,7 @@ mod known_hosts;
 mod native;
 mod openssh;
 mod output;
+mod place;
 mod rsync;
 mod scripted;
 mod slots;

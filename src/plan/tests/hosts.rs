@@ -181,7 +181,7 @@ pub fn state(which: &str, desired: &Desired) -> State {
             digest: "5e6f".repeat(16),
             version: "v2.4.0".into(),
             env_digest: "e0".repeat(32),
-            password_digest: Some("old".into()),
+            password_digest: Some(crate::stack::sha256(wish::FORMER.as_bytes())),
             ..state
         },
         "hostile" => State {

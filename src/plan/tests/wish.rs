@@ -18,6 +18,8 @@ use crate::stack::{FrontHealth, Health, HttpProbe, Probe};
 
 /// What is in the client's `.env` and may be nowhere else.
 pub const SECRET: &str = "p0is0n-D8-password-7Q";
+/// What the database's role had before it was rotated.
+pub const FORMER: &str = "former-Zt7pQ2sW9xK4vB6n";
 pub const RELEASE: &str = "9f2c41d07b3e";
 pub const DOMAIN: &str = "ville-lyon.example.org";
 pub const SERVER: &str = "https://acme.example.org/directory";
@@ -114,6 +116,7 @@ fn release(layout: &Layout) -> DesiredRelease {
             name: "geoclic".into(),
         }),
         password: Some(SECRET.into()),
+        former_passwords: vec![FORMER.into()],
         migrations: vec![
             migration("001_tables.sql", "create table demandes (id bigint primary key);\n"),
             migration("002_photos.sql", "alter table demandes add photo text;\n"),

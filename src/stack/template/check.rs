@@ -237,7 +237,7 @@ impl<'v> Checker<'v> {
                 let base = self.eval(base, Use::VALUE, scope);
                 let names: Option<Vec<&str>> = match &index {
                     Abstract::Texts(texts) => Some(texts.clone()),
-                    Abstract::OneOf(values) => values.iter().map(|value| text(value)).collect(),
+                    Abstract::OneOf(values) => values.iter().map(|value| value.as_text()).collect(),
                     Abstract::Faulty => return Abstract::Faulty,
                     _ => None,
                 };
@@ -354,7 +354,7 @@ impl<'v> Checker<'v> {
                 return Abstract::Any;
             }
             for name in names {
-                match member_of(base, name) {
+                match base.member(name) {
                     Some(value) => found.push(value),
                     None if usage.unknown => return Abstract::Any,
                     None => {
@@ -395,19 +395,5 @@ impl<'v> Checker<'v> {
             return Abstract::Any;
         }
         value
-    }
-}
-
-fn text(value: &Known) -> Option<&str> {
-    match value {
-        Known::Text(text) => Some(text),
-        _ => None,
-    }
-}
-
-fn member_of<'v>(base: &'v Known, name: &str) -> Option<&'v Known> {
-    match base {
-        Known::Map(entries) => entries.get(name),
-        _ => None,
     }
 }

@@ -20,6 +20,22 @@ pub enum Known {
 }
 
 impl Known {
+    /// The text that it is; `None` for any other kind.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Known::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The entry of a table; `None` where there is none, or it is no table.
+    pub fn member(&self, name: &str) -> Option<&Known> {
+        match self {
+            Known::Map(entries) => entries.get(name),
+            _ => None,
+        }
+    }
+
     pub fn map<K: Into<String>>(entries: impl IntoIterator<Item = (K, Known)>) -> Known {
         Known::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
     }

@@ -4,6 +4,8 @@
 //! A block of TOML begins with a comment that names its file: `# clients.toml`, `# stacks/NAME/stack.toml`, or
 //! the latter with `(a part)` behind it. Blocks of one document that name files of one `stacks/NAME/` are one folder.
 
+mod shell;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -96,7 +98,7 @@ fn blocks(language: &str) -> Vec<Block> {
 fn each_block_says_what_it_is() {
     for document in documents() {
         for block in document.blocks() {
-            let known = ["toml", "sh", "console", "yaml", "jinja", "nginx"];
+            let known = ["toml", "sh", "console", "yaml", "jinja", "json", "nginx"];
             assert!(known.contains(&block.language.as_str()), "{}: `{}`", block.place, block.language);
         }
     }
@@ -210,52 +212,12 @@ fn every_stack_renders() {
     assert!(count > 0);
 }
 
-/// Words of a shell line, cut into commands at `|`, `&&` and `;`; redirections and comments are left out.
-fn commands(line: &str) -> Vec<Vec<String>> {
-    let mut all = vec![Vec::new()];
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut letters = line.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match (letter, quote) {
-            (_, Some(open)) if letter == open => quote = None,
-            (_, Some(_)) => word.get_or_insert_default().push(letter),
-            ('\'' | '"', None) => {
-                quote = Some(letter);
-                word.get_or_insert_default();
-            }
-            ('#', None) if word.is_none() => break,
-            (' ' | '|' | '&' | ';' | '>' | '<', None) => {
-                all.last_mut().expect("never empty").extend(word.take());
-                match letter {
-                    ' ' => {}
-                    '>' | '<' => all.push(vec!["(redirected)".to_owned()]),
-                    _ => all.push(Vec::new()),
-                }
-            }
-            _ => word.get_or_insert_default().push(letter),
-        }
-    }
-    assert!(quote.is_none(), "a quote is not closed: {line}");
-    all.last_mut().expect("never empty").extend(word);
-    all.retain(|words| words.first().is_some_and(|first| first != "(redirected)"));
-    all
-}
-
-#[test]
-fn lines_are_cut_as_a_shell_does() {
-    let found = commands("pass a/b | fleet secrets set x 'Y Z' && fleet list > run.txt # then");
-    assert_eq!(found.len(), 3, "{found:?}");
-    assert_eq!(found[1], ["fleet", "secrets", "set", "x", "Y Z"]);
-    assert_eq!(found[2], ["fleet", "list"]);
-}
-
 #[test]
 fn every_command_line_is_understood() {
     let mut count = 0;
     for block in blocks("sh") {
         for line in block.text.lines() {
-            for words in commands(line).into_iter().filter(|words| words[0] == "fleet") {
+            for words in shell::commands(line).into_iter().filter(|words| words[0] == "fleet") {
                 count += 1;
                 match fleet::cli::command().try_get_matches_from(&words) {
                     Err(error) if error.use_stderr() => panic!("{}: {line}\n{error}", block.place),
