@@ -176,6 +176,7 @@ impl Fleet {
 
     /// Starts a run and gives it back as soon as it begins a step whose title starts so; the run goes on.
     /// `--json` must be among the words. Panics when the run ends before.
+    #[expect(clippy::zombie_processes, reason = "the caller gets the child, and the panic ends the test")]
     pub fn until_step(&self, words: &[&str], title: &str) -> (Child, BufReader<std::process::ChildStdout>) {
         let mut child = self.command(words).stderr(Stdio::null()).spawn().expect("fleet runs");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
