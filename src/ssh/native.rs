@@ -94,7 +94,7 @@ impl Session for NativeSession {
     }
 
     async fn rsync(&self, what: &Rsync, progress: Option<Progress<'_>>) -> Result<Transfer, SessionError> {
-        let way = Way::Channel { link: &self.link, helper: self.helper.as_deref() };
+        let way = Way { link: &self.link, helper: self.helper.as_deref() };
         super::rsync::push(way, what, self.root, progress).await
     }
 

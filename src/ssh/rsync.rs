@@ -28,7 +28,6 @@ use tokio::time::timeout;
 
 use self::answer::Reading;
 use super::native::Link;
-use super::openssh::OpenSshMaster;
 use super::turns::processors;
 use super::{Progress, Rsync, SessionError, Transfer};
 
@@ -43,21 +42,17 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Most of rsync's own complaints that is kept.
 const COMPLAINTS: usize = 64 << 10;
 
-/// How rsync gets to the host.
-pub(super) enum Way<'a> {
-    /// A channel that we join its streams to; `helper` is another program than this one.
-    Channel { link: &'a Link, helper: Option<&'a Path> },
-    /// The system's `ssh`, joining its own master.
-    Master(&'a OpenSshMaster),
+/// How rsync gets to the host: a channel that we join its streams to.
+pub(super) struct Way<'a> {
+    pub link: &'a Link,
+    /// Another program than this one as rsync's remote shell.
+    pub helper: Option<&'a Path>,
 }
 
 impl Way<'_> {
     /// Why the connection went away, if it did.
-    async fn closed(&self) -> Option<String> {
-        match self {
-            Way::Channel { link, .. } => link.handle.is_closed().then(|| link.end()),
-            Way::Master(master) => (!master.alive().await).then(|| master.end()),
-        }
+    fn closed(&self) -> Option<String> {
+        self.link.handle.is_closed().then(|| self.link.end())
     }
 }
 
@@ -91,18 +86,13 @@ async fn run(
     };
     let source = std::path::absolute(&what.source).map_err(here)?;
     let room = private_folder().map_err(here)?;
-    let (shell, listener) = match &way {
-        Way::Channel { helper, .. } => {
-            let program = match helper {
-                Some(program) => program.to_path_buf(),
-                None => std::env::current_exe().map_err(here)?,
-            };
-            let socket = room.path().join("s");
-            let listener = UnixListener::bind(&socket).map_err(here)?;
-            (vec![program, RSYNC_SHELL.into(), socket], Some(listener))
-        }
-        Way::Master(master) => (master.joining(), None),
+    let program = match way.helper {
+        Some(program) => program.to_path_buf(),
+        None => std::env::current_exe().map_err(here)?,
     };
+    let socket = room.path().join("s");
+    let listener = UnixListener::bind(&socket).map_err(here)?;
+    let shell = [program, RSYNC_SHELL.into(), socket];
 
     let mut child = Command::new("rsync")
         .args(arguments(what, &source, what.sudo || root, &shell))
@@ -127,13 +117,7 @@ async fn run(
 
     let mut remote = None;
     let wait = async {
-        let serve = async {
-            match (&way, &listener) {
-                (Way::Channel { link, .. }, Some(listener)) => pump::serve(link, listener).await,
-                // What the host says comes with rsync's own complaints.
-                _ => std::future::pending().await,
-            }
-        };
+        let serve = pump::serve(way.link, &listener);
         tokio::pin!(serve);
         let status = loop {
             tokio::select! {
@@ -142,7 +126,7 @@ async fn run(
             }
         };
         // When the host's side fails, ours may end before the reason is here.
-        if listener.is_some() && remote.is_none() && !status.as_ref().is_ok_and(ExitStatus::success) {
+        if remote.is_none() && !status.as_ref().is_ok_and(ExitStatus::success) {
             remote = timeout(LAST_WORDS, serve).await.ok();
         }
         status
@@ -150,7 +134,7 @@ async fn run(
     let mut reading = Reading::new(progress);
     let (status, (), complaints) = tokio::join!(wait, reading.all(stdout), complaints(stderr));
     let status = status.map_err(here)?;
-    let closed = if status.success() { None } else { way.closed().await };
+    let closed = if status.success() { None } else { way.closed() };
     answer::verdict(status, what, remote, &complaints, closed)?;
     Ok(reading.finish())
 }
