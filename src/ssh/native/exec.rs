@@ -4,6 +4,8 @@
 //! arrives among the output. Whatever a channel receives is taken from it at once: all channels
 //! share one reader, and one that is not emptied would hold up the others.
 
+use std::time::Duration;
+
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::time::timeout;
@@ -27,6 +29,15 @@ pub struct Running<'a> {
     _slot: Slot<'a>,
 }
 
+/// After how long the only channel of a connection is asked for again; then the host is believed.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(20),
+    Duration::from_millis(60),
+    Duration::from_millis(180),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+];
+
 #[derive(Default)]
 pub struct Ending {
     exit: Option<Exit>,
@@ -36,6 +47,7 @@ pub struct Ending {
 
 impl<'a> Running<'a> {
     pub async fn start(link: &'a Link, line: &str) -> Result<Self, SessionError> {
+        let mut pauses = PAUSES.iter();
         let (read, write, slot) = loop {
             let slot = link.slots.take().await;
             match link.handle.channel_open_session().await {
@@ -45,6 +57,11 @@ impl<'a> Running<'a> {
                 }
                 Err(russh::Error::ChannelOpenFailure(reason)) => {
                     if slot.fewer() {
+                        continue;
+                    }
+                    // A command that is over for us may still hold its channel on the host.
+                    if let Some(pause) = pauses.next() {
+                        tokio::time::sleep(*pause).await;
                         continue;
                     }
                     return Err(slots::exhausted(reason.description()));
