@@ -81,7 +81,7 @@ show "$FLEET" update --all --yes
 title "The fleet at a glance"
 show "$FLEET" status
 first=${LAB_HOSTS%% *}
-show "$FLEET" logs "$first" --tail 5
+show "$FLEET" logs "$first" --service api --tail 5
 
 title "All is well, $(($(date +%s) - STARTED)) s"
 cat <<TEXT
