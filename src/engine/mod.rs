@@ -138,7 +138,8 @@ impl Engine {
         let hosts = hosts.into_iter().map(|host| (host.job.target.name.clone(), host)).collect();
         self.each(hosts, |engine, host| async move {
             // What a wave waited for the ones before it is not its own time.
-            let (name, started) = (host.job.target.name.clone(), Instant::now());
+            let started = if host.pending() { Instant::now() } else { host.started };
+            let name = host.job.target.name.clone();
             let session = Arc::clone(&host.session);
             let outcome = match engine.limited(host::execute(&engine, host, recheck)).await {
                 Ok(outcome) | Err(outcome) => outcome,
