@@ -167,18 +167,10 @@ impl<'f> Assembler<'f> {
                 .iter()
                 .map(|(name, value)| (name.as_str(), value)),
         );
-        let scheme = if made.stack.tls.is_some() { "https" } else { "http" };
-        let health_url =
-            made.stack.health.as_ref().map(|front| format!("{scheme}://{}{}", client.domain, front.path));
-        let database = match &made.stack.database {
-            Some(stack::Database::Service { service, name, user, .. }) => Some(Database {
-                stack: made.stack.name.clone(),
-                service: service.clone(),
-                user: user.clone(),
-                name: name.clone(),
-            }),
-            Some(stack::Database::Outside { .. }) | None => None,
-        };
+        let health_url = made.stack.health_url(client.domain.as_str());
+        let stack = made.stack.name.clone();
+        let database =
+            made.stack.database_inside().map(|(service, user, name)| Database { stack, service, user, name });
         let schedule = Schedule {
             layout: layout.clone(),
             client: client.name.to_string(),
@@ -238,9 +230,7 @@ impl<'f> Assembler<'f> {
 
     /// Values that the database's role had before and that some host may still need, newest first.
     fn former_passwords(&self, client: &Client, stack: &Stack) -> anyhow::Result<Vec<Secret<String>>> {
-        let Some(stack::Database::Service { password_env: Some(name), .. }) = &stack.database else {
-            return Ok(Vec::new());
-        };
+        let Some(name) = stack.password_env() else { return Ok(Vec::new()) };
         let secrets = self.vault.read_optional(client.name.as_str())?;
         let former = secrets.map(|secrets| secrets.previous(name).iter().rev().cloned().collect());
         Ok(former.unwrap_or_default())
@@ -373,12 +363,10 @@ fn release(
             None => Vec::new(),
         },
         former_passwords: former,
-        password: match &stack.database {
-            Some(stack::Database::Service { password_env: Some(name), .. }) => {
-                made.env.values.get(name).map(|found| found.value.clone())
-            }
-            _ => None,
-        },
+        password: stack
+            .password_env()
+            .and_then(|name| made.env.values.get(name))
+            .map(|found| found.value.clone()),
         database,
         bake: Duration::ZERO,
         keep: KEPT_RELEASES,

@@ -55,6 +55,24 @@ pub struct Wish<'a> {
     pub check: bool,
 }
 
+impl<'a> Wish<'a> {
+    /// Every service of hosts that were provisioned, all at once, as the registry says.
+    pub fn of(verb: &'static str, stages: &'static [Stage]) -> Wish<'a> {
+        Wish {
+            verb,
+            stages,
+            needs_provision: true,
+            services: &[],
+            all_or_none: false,
+            rollback_to: None,
+            migration: None,
+            left_out: BTreeMap::new(),
+            policy: Policy::all_at_once(),
+            check: false,
+        }
+    }
+}
+
 impl Options {
     /// Refuses what nobody could confirm, before anything is done for it.
     ///

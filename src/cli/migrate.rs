@@ -1,20 +1,16 @@
 //! `fleet migrate`: pending migrations without a new release, and what was applied where.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use super::App;
 use super::change::{self, Options, Wish};
 use super::context::Fleet;
 use super::migrations;
-use super::policy::Policy;
 use super::targets::Targets;
 use crate::event::ExitKind;
 use crate::facts::Facts;
 use crate::ops::probe::{Question, probe};
 use crate::plan::Stage;
-use crate::stack::Database;
 use crate::ui::{Cell, Column, Role, Table};
 
 /// Apply pending database migrations, or show what was applied
@@ -45,18 +41,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         return status(app, &fleet, args);
     }
     let clients = args.targets.required(&fleet)?;
-    let wish = Wish {
-        verb: "migrate",
-        stages: &[Stage::Migrate],
-        needs_provision: true,
-        services: &[],
-        all_or_none: false,
-        rollback_to: None,
-        migration: None,
-        left_out: BTreeMap::new(),
-        policy: Policy::all_at_once(),
-        check: false,
-    };
+    let wish = Wish::of("migrate", &[Stage::Migrate]);
     change::run(app, &fleet, &clients, &args.options, &wish)
 }
 
@@ -67,16 +52,10 @@ fn status(app: &App, fleet: &Fleet, args: &Args) -> anyhow::Result<ExitKind> {
     for client in &clients {
         let stack = fleet.stack(client)?;
         known.push(migrations::of(&stack, source.as_deref().filter(|_| stack.source.is_some()))?);
-        let database = match &stack.database {
-            Some(Database::Service { service, name, user, .. }) => {
-                Some((service.clone(), user.clone(), name.clone()))
-            }
-            Some(Database::Outside { .. }) | None => None,
-        };
         let question = Question {
             stack: stack.name.clone(),
             domain: client.domain.to_string(),
-            database,
+            database: stack.database_inside(),
             ..Question::default()
         };
         questions.push((fleet.target(client), probe(&question)));

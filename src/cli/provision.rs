@@ -1,12 +1,9 @@
 //! `fleet provision`: a bare server becomes a serving client.
 
-use std::collections::BTreeMap;
-
 use super::App;
 use super::change::{self, Options, Wish};
 use super::context::Fleet;
 use super::exit::usage;
-use super::policy::Policy;
 use super::targets::Targets;
 use crate::event::ExitKind;
 use crate::hint::HintExt as _;
@@ -54,17 +51,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         Fleet::open(&app.global)?
     };
     let clients = targets.required(&fleet)?;
-    let wish = Wish {
-        verb: "provision",
-        stages: &[Stage::System, Stage::Prepare, Stage::Rollout],
-        needs_provision: false,
-        services: &[],
-        all_or_none: false,
-        rollback_to: None,
-        migration: None,
-        left_out: BTreeMap::new(),
-        policy: Policy::all_at_once(),
-        check: false,
-    };
+    let stages = &[Stage::System, Stage::Prepare, Stage::Rollout];
+    let wish = Wish { needs_provision: false, ..Wish::of("provision", stages) };
     change::run(app, &fleet, &clients, &args.options, &wish)
 }

@@ -1,11 +1,8 @@
 //! `fleet rollback`: a release that is kept on the host serves again.
 
-use std::collections::BTreeMap;
-
 use super::App;
 use super::change::{self, Options, Wish};
 use super::context::Fleet;
-use super::policy::Policy;
 use super::targets::Targets;
 use crate::event::ExitKind;
 use crate::plan::Stage;
@@ -34,17 +31,7 @@ pub struct Args {
 pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
     let clients = args.targets.required(&fleet)?;
-    let wish = Wish {
-        verb: "rollback",
-        stages: &[Stage::Rollback],
-        needs_provision: true,
-        services: &[],
-        all_or_none: true,
-        rollback_to: args.to.clone(),
-        migration: None,
-        left_out: BTreeMap::new(),
-        policy: Policy::all_at_once(),
-        check: false,
-    };
+    let wish =
+        Wish { all_or_none: true, rollback_to: args.to.clone(), ..Wish::of("rollback", &[Stage::Rollback]) };
     change::run(app, &fleet, &clients, &args.options, &wish)
 }

@@ -11,7 +11,6 @@ use crate::facts::Facts;
 use crate::ops::probe::{Question, probe};
 use crate::registry::Client;
 use crate::shell::Cmd;
-use crate::stack::Database;
 use crate::status::{Expected, Status};
 use crate::ui::{Cell, Column, Role, Table};
 
@@ -102,19 +101,13 @@ fn reason(outcome: &Outcome) -> String {
 /// What to ask a client's host, and what its answer is judged by.
 fn question(fleet: &Fleet, client: &Client) -> anyhow::Result<(Expected, Cmd)> {
     let stack = fleet.stack(client)?;
-    let scheme = if stack.tls.is_some() { "https" } else { "http" };
     let cmd = probe(&Question {
         stack: stack.name.clone(),
         domain: client.domain.to_string(),
         units: vec!["docker.service".into(), "cron.service".into()],
-        database: match &stack.database {
-            Some(Database::Service { service, name, user, .. }) => {
-                Some((service.clone(), user.clone(), name.clone()))
-            }
-            Some(Database::Outside { .. }) | None => None,
-        },
+        database: stack.database_inside(),
         tls: stack.tls.is_some(),
-        health_url: stack.health.as_ref().map(|front| format!("{scheme}://{}{}", client.domain, front.path)),
+        health_url: stack.health_url(client.domain.as_str()),
         ..Question::default()
     })
     .timeout(Duration::from_secs(60));

@@ -76,12 +76,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         }
     }
     let wish = Wish {
-        verb: "update",
-        stages: &[Stage::Prepare, Stage::Rollout],
-        needs_provision: true,
         services: &services,
-        all_or_none: false,
-        rollback_to: None,
         migration: args.migration.as_deref().map(|name| migration(&fleet, &clients, name)).transpose()?,
         left_out: if args.check || args.options.dry_run {
             BTreeMap::new()
@@ -90,6 +85,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         },
         policy: args.policy.policy(&clients)?,
         check: args.check,
+        ..Wish::of("update", &[Stage::Prepare, Stage::Rollout])
     };
     change::run(app, &fleet, &clients, &args.options, &wish)
 }

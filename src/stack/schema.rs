@@ -51,6 +51,33 @@ impl Stack {
         self.services.iter().find(|service| service.name == name)
     }
 
+    /// Service, user and name of the database that runs in the stack.
+    #[must_use]
+    pub fn database_inside(&self) -> Option<(String, String, String)> {
+        match &self.database {
+            Some(Database::Service { service, name, user, .. }) => {
+                Some((service.clone(), user.clone(), name.clone()))
+            }
+            Some(Database::Outside { .. }) | None => None,
+        }
+    }
+
+    /// Variable that holds the password of that database's role.
+    #[must_use]
+    pub fn password_env(&self) -> Option<&str> {
+        match &self.database {
+            Some(Database::Service { password_env, .. }) => password_env.as_deref(),
+            Some(Database::Outside { .. }) | None => None,
+        }
+    }
+
+    /// Address of a client's front door, where the stack has one.
+    #[must_use]
+    pub fn health_url(&self, domain: &str) -> Option<String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        self.health.as_ref().map(|front| format!("{scheme}://{domain}{}", front.path))
+    }
+
     /// The services whose image is built from the source.
     pub fn built_services(&self) -> impl Iterator<Item = (&Service, &str)> {
         self.services.iter().filter_map(|service| Some((service, service.build.as_deref()?)))
