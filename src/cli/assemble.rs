@@ -18,12 +18,13 @@ use crate::ops::files::NewFile;
 use crate::ops::postgres::Database;
 use crate::ops::schedule::Schedule;
 use crate::ops::{Layout, certbot};
-use crate::plan::{Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
+use crate::plan::{Build, BuiltHere, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
 use crate::registry::Client;
 use crate::secret::{Redactor, Secret, generate};
 use crate::shell::hex;
+use crate::ship::Store;
 use crate::source::Snapshot;
-use crate::stack::{self, EnvInput, Rendered, ResolvedEnv, Stack};
+use crate::stack::{self, BuildPlace, EnvInput, Rendered, ResolvedEnv, Stack};
 use crate::vault::Vault;
 
 const DOCKER_KEY: &str = "https://download.docker.com/linux/{os}/gpg";
@@ -198,8 +199,9 @@ impl<'f> Assembler<'f> {
             certificate: tls.certificate.clone(),
             key: tls.key.clone(),
         });
-        let release =
+        let mut release =
             release(&made, &layout, database, services, self.former_passwords(client, &made.stack)?)?;
+        release.built_here = built_here(&made.stack, &release.builds, self.fleet);
         let desired = Desired {
             client: client.name.to_string(),
             domain: client.domain.to_string(),
@@ -292,6 +294,14 @@ impl<'f> Assembler<'f> {
     }
 }
 
+/// What is built already of the images that this machine builds.
+fn built_here(stack: &Stack, builds: &[Build], fleet: &Fleet) -> Option<BuiltHere> {
+    stack.source.as_ref().filter(|source| source.build == BuildPlace::Operator)?;
+    let store = Store::new(fleet.images_dir());
+    let known = builds.iter().map(|build| (build.tag.clone(), store.known(&build.tag))).collect();
+    Some(BuiltHere { store: store.dir().to_owned(), known })
+}
+
 fn release(
     made: &Made,
     layout: &Layout,
@@ -337,6 +347,7 @@ fn release(
         files,
         mounts,
         builds,
+        built_here: None,
         images: made.images.clone(),
         project: Project {
             layout: layout.clone(),

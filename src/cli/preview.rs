@@ -114,6 +114,7 @@ fn step(step: &Step) -> Value {
     let command = match &step.action {
         Action::Run(cmd) => cmd.line(),
         Action::Rsync(what) => format!("rsync {} {}", what.source.display(), what.destination),
+        Action::Ship(what) => format!("rsync {} {}; docker load", what.store.display(), what.folder()),
         Action::Await(gate) => format!("wait for health, at most {} s", gate.deadline.as_secs()),
     };
     json!({ "title": step.title, "change": change, "details": step.details, "command": command })

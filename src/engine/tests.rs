@@ -5,6 +5,7 @@ mod fleet;
 mod output;
 mod patience;
 mod rig;
+mod ship;
 
 use self::rig::{Rig, healthy};
 use super::*;
