@@ -12,12 +12,21 @@ use crate::engine::{Job, Surveyed};
 use crate::event::{EventKind, Fault, Outcome, PLANNING};
 use crate::hint::HintExt as _;
 use crate::ops::ship::Ship;
-use crate::plan::{Action, Stage};
+use crate::plan::{Action, Build, BuiltHere, Stage};
 use crate::ship::{BuildError, Docker, Order, Record, Store};
 use crate::source::Snapshot;
+use crate::stack::{BuildPlace, Stack};
 
 /// Builds of each image that stay on this machine, as releases do on a host.
 const KEPT_BUILDS: usize = 5;
+
+/// What is built already of the images that this machine builds; `None` where each host builds its own.
+pub fn built_here(stack: &Stack, builds: &[Build], fleet: &Fleet) -> Option<BuiltHere> {
+    stack.source.as_ref().filter(|source| source.build == BuildPlace::Operator)?;
+    let store = Store::new(fleet.images_dir());
+    let known = builds.iter().map(|build| (build.tag.clone(), store.known(&build.tag))).collect();
+    Some(BuiltHere { store: store.dir().to_owned(), known })
+}
 
 /// Refuses a run that would have to build and cannot.
 ///

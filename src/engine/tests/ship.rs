@@ -51,6 +51,7 @@ fn surveyed(rig: &Rig, store: &Store, platform: &str) -> Surveyed {
         job: Job { stages: vec![Stage::Prepare], ..job(CLIENT, false, false) },
         session: rig.host(),
         facts: Facts::default(),
+        changes: Default::default(),
         plans: vec![StagePlan { stage: Stage::Prepare, steps: vec![step], undo: None }],
         started: Instant::now(),
     }
