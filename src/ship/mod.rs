@@ -71,6 +71,9 @@ pub struct Store {
     dir: PathBuf,
 }
 
+/// One record on disk, and when it was written.
+type Build = (SystemTime, PathBuf, Record);
+
 /// A folder made equal to what one host is to be sent.
 pub struct View {
     pub dir: tempfile::TempDir,
@@ -185,7 +188,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let _lock = self.lock()?;
-        let mut builds: BTreeMap<(String, String), Vec<(SystemTime, PathBuf, Record)>> = BTreeMap::new();
+        let mut builds: BTreeMap<(String, String), Vec<Build>> = BTreeMap::new();
         for platform in self.platforms() {
             for path in files(&self.dir.join(&platform))? {
                 let Some(record) = read_record(&path) else { continue };
@@ -253,9 +256,11 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
 
 fn link(from: &Path, to: &Path) -> Result<(), StoreError> {
     match fs::hard_link(from, to) {
+        Ok(()) => Ok(()),
         // Two images with one description.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        other => Ok(other.map_err(FsError::at("link", to))?),
+        // Not every file system has links.
+        Err(_) => Ok(fs::copy(from, to).map(drop).map_err(FsError::at("copy", from))?),
     }
 }
 
