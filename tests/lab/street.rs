@@ -65,7 +65,9 @@ fn a_service_that_is_stopped_first_says_how_long_it_was_away() {
 
 /// The releases that answered, by name.
 fn answered(met: &Met) -> Vec<&String> {
-    met.releases.as_object().expect("an object").keys().collect()
+    let mut names: Vec<&String> = met.releases.as_object().expect("an object").keys().collect();
+    names.sort();
+    names
 }
 
 #[test]
@@ -92,10 +94,15 @@ fn a_release_that_fails_its_gate_stops_the_rest_and_was_never_seen() {
     let replayed = fleet.run(&["runs", "replay", "latest", "--instant"]).expect(0);
     let history = fleet.run(&["runs", "--json"]).expect(0).records();
     let met = loads.map(Load::stop);
+    fleet.write("app/api/main.py", &good);
 
     let ran = ran.expect(1);
     ran.outcome(names[0], "changed");
     let back = ran.outcome(names[1], "rolled-back");
+    assert!(
+        back["fault"]["message"].as_str().is_some_and(|said| said.starts_with("the new container ")),
+        "{back:#}"
+    );
     assert!(back["fault"]["lines"].to_string().contains("planted: no such luck"), "{back:#}");
     for name in &names[2..] {
         let left = ran.outcome(name, "skipped");
@@ -138,7 +145,6 @@ fn a_release_that_fails_its_gate_stops_the_rest_and_was_never_seen() {
     );
     assert_eq!((&last["exit"], &last["state"]), (&1.into(), &"finished".into()));
 
-    fleet.write("app/api/main.py", &good);
     street.release("mended");
     let retried = fleet.run(&["update", "--retry", "--batch", "100%", "--yes", "--json"]).expect(0);
     for name in &names[1..] {
