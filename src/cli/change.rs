@@ -15,6 +15,7 @@ use crate::engine::{Job, Surveyed};
 use crate::event::{EventKind, ExitKind, Fault, Outcome, PLANNING, Report};
 use crate::hint::HintExt as _;
 use crate::plan::Stage;
+use crate::plan::hooks::Hooks;
 use crate::registry::Client;
 
 /// How a change is asked for.
@@ -116,6 +117,8 @@ pub fn run(
         let mut desired = assembler.assemble(client, wish.services)?.with(wish);
         desired.desired.release.bake = wish.policy.bake;
         desired.desired.overwrite_drift = options.overwrite_drift;
+        let stack = fleet.stack(client)?;
+        desired.desired.hooks = Hooks::of(&stack.hooks, wish.verb, fleet.dir.clone());
         replaced.insert(client.name.to_string(), std::mem::take(&mut desired.replaced));
         jobs.push(Job {
             verb: wish.verb,

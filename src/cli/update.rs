@@ -88,7 +88,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         },
         policy: args.policy.policy(&clients)?,
         check: args.check,
-        ..Wish::of("update", &[Stage::Prepare, Stage::Rollout])
+        ..Wish::of("update", &[Stage::Before, Stage::Prepare, Stage::Rollout, Stage::After])
     };
     change::run(app, &fleet, &clients, &args.options, &wish)
 }

@@ -8,6 +8,7 @@ mod cancel;
 mod emit;
 mod host;
 pub mod journal;
+mod lease;
 mod step;
 
 use std::collections::HashMap;

@@ -1,0 +1,85 @@
+//! The lease of a host while it is worked on.
+
+use std::sync::{Arc, OnceLock};
+
+use super::Job;
+use super::host::{adapt, lost, refused};
+use crate::event::Outcome;
+use crate::ops::lease;
+use crate::plan::Desired;
+use crate::ssh::{Exit, Output, Session, SessionError};
+
+/// The lease of a host, renewed until dropped, and who has it when it was taken over meanwhile: this
+/// machine slept for longer than a lease lasts.
+pub(super) struct Held(tokio::task::JoinHandle<()>, Arc<OnceLock<Outcome>>);
+
+impl Held {
+    pub(super) async fn take(
+        session: &Arc<dyn Session>,
+        job: &Job,
+        desired: &Desired,
+    ) -> Result<Held, Outcome> {
+        let cmd =
+            adapt(lease::take(&desired.layout.stack, &desired.who, &desired.run, job.verb), &job.target);
+        let output = session.exec(&cmd, None).await.map_err(|error| lost("take the lease", &error))?;
+        if output.exit == HELD {
+            return Err(locked(&output));
+        }
+        if !output.exit.success() {
+            let said = crate::secret::clean_bytes(&output.stderr);
+            return Err(refused(
+                &format!("the lease could not be taken: {}", said.trim()),
+                "is the disk full?",
+            ));
+        }
+        let (session, lost) = (Arc::clone(session), Arc::new(OnceLock::new()));
+        let seen = Arc::clone(&lost);
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(lease::RENEWED_EVERY).await;
+                match session.exec(&cmd, None).await {
+                    Ok(output) if output.exit == HELD => {
+                        let _ = seen.set(locked(&output));
+                        return;
+                    }
+                    Err(SessionError::Lost(_)) => return,
+                    // Late or refused once: there is time for another.
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        });
+        Ok(Held(task, lost))
+    }
+
+    /// Who has it now, when it was taken over.
+    pub(super) fn lost(&self) -> Option<&Outcome> {
+        self.1.get()
+    }
+
+    /// No renewal comes after this.
+    pub(super) fn end(&self) {
+        self.0.abort();
+    }
+}
+
+const HELD: Exit = Exit::Code(lease::HELD);
+
+fn locked(output: &Output) -> Outcome {
+    let held = lease::held_by(&output.stdout);
+    Outcome::Locked {
+        holder: held.as_ref().map_or("somebody".into(), |lease| crate::secret::clean(&lease.holder).into()),
+        expires: held.map_or_else(|| "unknown".into(), |lease| until(lease.expires)),
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A moment of the host's clock, for people.
+fn until(seconds: u64) -> String {
+    let moment = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    moment.map_or_else(|| "unknown".to_owned(), |moment| moment.to_string())
+}
