@@ -109,7 +109,17 @@ pub(super) async fn execute(engine: &Engine, host: Surveyed, recheck: bool) -> R
     }
     let Surveyed { job, session, facts, plans, .. } = host;
     let desired = Arc::clone(&job.desired);
-    let held = Held::take(&session, &job, &desired).await?;
+    let (held, took) = Held::take(&session, &job, &desired).await?;
+    if let Some(took) = took {
+        let clean = |text: &str| crate::secret::clean(text).replace('\n', " ");
+        let message = format!(
+            "{} of {} ended here without giving its lease back (run {}); this run goes on from what it left",
+            clean(&took.verb),
+            clean(&took.holder),
+            clean(&took.run)
+        );
+        engine.emitter.emit(Some(&job.target.name), EventKind::Warning { message, hint: None });
+    }
     let before = facts.state.as_ref().map(|state| state.release.clone());
     let result = stages(engine, &job, &session, &held, facts, plans, recheck).await;
     if let Err(outcome) = &result {
@@ -228,7 +238,11 @@ async fn run_stage(
     let stage = plan.stage.name();
     engine.emitter.emit(
         Some(&job.target.name),
-        EventKind::StagePlanned { stage: stage.to_owned(), steps: plan.steps.len() },
+        EventKind::StagePlanned {
+            stage: stage.to_owned(),
+            steps: plan.steps.len(),
+            release: Some(job.desired.release.id.clone()),
+        },
     );
     for (index, step) in plan.steps.iter().enumerate() {
         let undo = plan.undo.as_ref().filter(|undo| undo.critical.contains(&index));

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::Job;
 use super::host::{adapt, lost, refused};
 use crate::event::Outcome;
+use crate::facts::Lease;
 use crate::ops::lease;
 use crate::plan::Desired;
 use crate::ssh::{Exit, Output, Session, SessionError};
@@ -14,16 +15,20 @@ use crate::ssh::{Exit, Output, Session, SessionError};
 pub(super) struct Held(tokio::task::JoinHandle<()>, Arc<OnceLock<Outcome>>);
 
 impl Held {
+    /// The lease, and what was taken over for it.
     pub(super) async fn take(
         session: &Arc<dyn Session>,
         job: &Job,
         desired: &Desired,
-    ) -> Result<Held, Outcome> {
-        let cmd =
-            adapt(lease::take(&desired.layout.stack, &desired.who, &desired.run, job.verb), &job.target);
+    ) -> Result<(Held, Option<Lease>), Outcome> {
+        let stack = &desired.layout.stack;
+        let cmd = adapt(lease::take(stack, &desired.who, &desired.run, job.verb, &job.dead), &job.target);
         let output = session.exec(&cmd, None).await.map_err(|error| lost("take the lease", &error))?;
         if output.exit == HELD {
             return Err(locked(&output));
+        }
+        if output.exit == Exit::Code(lease::BUSY) {
+            return Err(busy(&output));
         }
         if !output.exit.success() {
             let said = crate::secret::clean_bytes(&output.stderr);
@@ -32,6 +37,7 @@ impl Held {
                 "is the disk full?",
             ));
         }
+        let took = lease::told(&output.stdout);
         let (session, lost) = (Arc::clone(session), Arc::new(OnceLock::new()));
         let seen = Arc::clone(&lost);
         let task = tokio::spawn(async move {
@@ -48,7 +54,7 @@ impl Held {
                 }
             }
         });
-        Ok(Held(task, lost))
+        Ok((Held(task, lost), took))
     }
 
     /// Who has it now, when it was taken over.
@@ -65,11 +71,21 @@ impl Held {
 const HELD: Exit = Exit::Code(lease::HELD);
 
 fn locked(output: &Output) -> Outcome {
-    let held = lease::held_by(&output.stdout);
+    let held = lease::told(&output.stdout);
     Outcome::Locked {
         holder: held.as_ref().map_or("somebody".into(), |lease| crate::secret::clean(&lease.holder).into()),
         expires: held.map_or_else(|| "unknown".into(), |lease| until(lease.expires)),
     }
+}
+
+/// The run before is gone, and something that it started is not.
+fn busy(output: &Output) -> Outcome {
+    let clean = |text: &str| crate::secret::clean(text).into_owned();
+    let before = lease::told(&output.stdout);
+    let who =
+        before.map_or("a run before".into(), |it| format!("run {} of {}", clean(&it.run), clean(&it.holder)));
+    let holder = format!("{who}, which ended while a command of it goes on here");
+    Outcome::Locked { holder, expires: "when that command ends".into() }
 }
 
 impl Drop for Held {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::host::adapt;
 use super::{Engine, Job};
 use crate::event::{EventKind, Fault, Outcome, OutputStream, StepResult};
-use crate::ops::compose;
+use crate::ops::{compose, lease};
 use crate::plan::health::{Gate, Verdict};
 use crate::plan::{Action, Step};
 use crate::secret::ChunkRedactor;
@@ -115,7 +115,8 @@ async fn run(
     cmd: &Cmd,
 ) -> Result<(), StepFault> {
     let mut tail = Tail::new(engine, job);
-    let cmd = adapt(cmd.clone(), &job.target);
+    let cmd = cmd.clone().holding(&lease::work_lock(&job.desired.layout.stack));
+    let cmd = adapt(cmd, &job.target);
     let result = session.exec(&cmd, Some(&mut |stream, bytes| tail.take(stream, bytes))).await;
     tail.flush();
     let output = result.map_err(|error| StepFault::of(step, &error))?;
