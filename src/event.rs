@@ -32,6 +32,9 @@ pub enum EventKind {
         /// `user@host` of the operator.
         who: String,
         clients: Vec<String>,
+        /// Stands for the operator's machine since it was last started.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        machine: Option<String>,
     },
     /// Taken up: connecting begins.
     HostStarted,
@@ -45,6 +48,9 @@ pub enum EventKind {
     StagePlanned {
         stage: String,
         steps: usize,
+        /// Release that it works towards.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        release: Option<String>,
     },
     StepStarted {
         stage: String,

@@ -25,8 +25,12 @@ fn the_exit_code_follows_the_outcomes() {
 #[test]
 fn a_host_never_heard_of_again_is_not_called_well() {
     let mut report = Report::default();
-    let started =
-        EventKind::RunStarted { verb: "update".into(), who: "a@b".into(), clients: vec!["x".into()] };
+    let started = EventKind::RunStarted {
+        verb: "update".into(),
+        who: "a@b".into(),
+        clients: vec!["x".into()],
+        machine: None,
+    };
     report.fold(&Event {
         schema: SCHEMA.into(),
         at: String::new(),

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod build_once;
+mod fanout;
 mod help;
 mod hosts;
 mod life;

@@ -106,7 +106,7 @@ fn what_arrived_before_a_cut_is_not_sent_twice() {
     child.wait().expect("it is gone");
     lab().script(&["heal", &host.name]);
     assert_eq!(get(host, "/health").status, 200, "the release before serves");
-    after_the_kill(fleet, host, "shop", &words);
+    after_the_kill(fleet, host, &words);
     let before = received(host);
     fleet.run(&words).expect(0).outcome(&host.name, "changed");
     let again = usize::try_from(received(host) - before).expect("it fits");
