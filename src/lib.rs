@@ -18,6 +18,7 @@ pub mod facts;
 pub mod ops;
 pub mod plan;
 
+pub mod backup;
 pub mod engine;
 pub mod fs_atomic;
 pub mod keys;

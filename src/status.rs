@@ -35,6 +35,8 @@ pub struct Status {
     pub load: Option<String>,
     pub reboot_required: bool,
     pub backup: Option<Backup>,
+    /// The operator's own last backup, as this fleet directory remembers it.
+    pub pulled: Option<Pulled>,
     pub sentry: Option<Sentry>,
     /// Files of the release that were edited on the host.
     pub drift: Vec<String>,
@@ -90,6 +92,18 @@ pub struct Backup {
 }
 
 #[derive(Clone, Debug, Serialize)]
+pub struct Pulled {
+    /// RFC 3339.
+    pub at: String,
+    pub age_hours: u64,
+    pub snapshot: String,
+    /// When a restore proved one last.
+    pub proved: Option<String>,
+    /// Why the last run failed, when it did since.
+    pub failure: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
 pub struct Sentry {
     pub status: String,
     pub environment: Option<String>,
@@ -135,6 +149,7 @@ impl Status {
             load: None,
             reboot_required: false,
             backup: None,
+            pulled: None,
             sentry: None,
             drift: Vec::new(),
             problems: Vec::new(),
@@ -169,6 +184,16 @@ impl Status {
         };
         status.problems = problems(expected, &status);
         status
+    }
+
+    /// The same with what is remembered of the operator's backups.
+    #[must_use]
+    pub fn with_pulled(mut self, pulled: Option<Pulled>) -> Self {
+        if let Some(failure) = pulled.as_ref().and_then(|pulled| pulled.failure.as_ref()) {
+            self.problems.push(format!("backup failed: {failure}"));
+        }
+        self.pulled = pulled;
+        self
     }
 
     /// Whether anything is wrong.

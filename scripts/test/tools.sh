@@ -16,6 +16,7 @@ install_tools() {
         command -v "$command" >/dev/null || want+=("$package")
     done <<'LIST'
 age age
+restic restic
 curl curl
 gcc gcc
 openssl openssl

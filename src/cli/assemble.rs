@@ -25,7 +25,7 @@ use crate::secret::{Redactor, Secret, generate};
 use crate::shell::hex;
 use crate::source::Snapshot;
 use crate::stack::{self, EnvInput, Rendered, ResolvedEnv, Stack};
-use crate::vault::Vault;
+use crate::vault::{BACKUP_KEY, ClientSecrets, Vault};
 
 const DOCKER_KEY: &str = "https://download.docker.com/linux/{os}/gpg";
 /// Dumps that a host keeps when the registry names no number of days.
@@ -273,12 +273,20 @@ impl<'f> Assembler<'f> {
             known
         };
         if let Some(secrets) = &kept {
-            values.now.extend(secrets.iter().map(|(name, value)| (name.to_owned(), value.clone())));
+            values.now.extend(for_the_host(secrets));
             let replaced = secrets.unconfirmed();
             values.former = replaced.map(|name| (name.to_owned(), secrets.previous(name).to_vec())).collect();
         }
         Ok(values)
     }
+}
+
+/// A client's secrets without what is the operator's alone.
+fn for_the_host(secrets: &ClientSecrets) -> impl Iterator<Item = (String, Secret<String>)> {
+    secrets
+        .iter()
+        .filter(|(name, _)| *name != BACKUP_KEY)
+        .map(|(name, value)| (name.to_owned(), value.clone()))
 }
 
 /// What the vault has for one client, read once.

@@ -86,6 +86,16 @@ impl Fleet {
         Ok(Vault::open(&self.dir, &extra, self.identity.clone())?)
     }
 
+    /// The same with the identity that `fleet init` made, whatever --identity says.
+    ///
+    /// # Errors
+    /// As [`Fleet::vault`].
+    pub fn own_vault(&self) -> anyhow::Result<Vault> {
+        let extra: Vec<String> =
+            self.registry.fleet.recipients.iter().map(|recipient| recipient.to_string()).collect();
+        Ok(Vault::open(&self.dir, &extra, None)?)
+    }
+
     #[must_use]
     pub fn ssh_key(&self) -> PathBuf {
         self.dir.join(self.registry.fleet.ssh_key.as_str())

@@ -9,7 +9,7 @@ use crate::event::{Event, json_tests};
 use crate::facts::State;
 use crate::plan::tests::{hosts, wish};
 use crate::registry::Registry;
-use crate::status::{Expected, Status};
+use crate::status::{Expected, Pulled, Status};
 
 const DOC: &str = include_str!("../../docs/json.md");
 
@@ -120,7 +120,10 @@ fn the_status_has_its_fields() {
         tls: true,
         sentry_path: Some("sentry".into()),
     };
-    let status = Status::of(&expected, &hosts::facts("current", &wish::desired()), 0.4);
+    let pulled =
+        Pulled { at: String::new(), age_hours: 0, snapshot: String::new(), proved: None, failure: None };
+    let facts = hosts::facts("current", &wish::desired());
+    let status = Status::of(&expected, &facts, 0.4).with_pulled(Some(pulled));
     same_fields("fleet.status/1", &serde_json::to_value(status).unwrap(), &[]);
 }
 

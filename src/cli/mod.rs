@@ -6,6 +6,8 @@ pub mod add;
 mod app;
 mod ask;
 mod assemble;
+mod backup;
+mod backups;
 mod builds;
 mod change;
 mod completions;
@@ -29,6 +31,7 @@ mod preview;
 mod provision;
 mod remove;
 mod render;
+mod repositories;
 mod rollback;
 mod running;
 mod runs;
@@ -85,6 +88,8 @@ enum Command {
     Update(update::Args),
     Rollback(rollback::Args),
     Migrate(migrate::Args),
+    Backup(backup::Args),
+    Backups(backups::Args),
     Status(status::Args),
     Logs(logs::Args),
     Ssh(ssh::Args),
@@ -148,6 +153,8 @@ fn dispatch(app: &App, command: &Command) -> anyhow::Result<ExitKind> {
         Command::Update(args) => update::run(app, args),
         Command::Rollback(args) => rollback::run(app, args),
         Command::Migrate(args) => migrate::run(app, args),
+        Command::Backup(args) => backup::run(app, args),
+        Command::Backups(args) => backups::run(app, args),
         Command::Status(args) => status::run(app, args),
         Command::Logs(args) => logs::run(app, args),
         Command::Ssh(args) => ssh::run(app, args),

@@ -6,12 +6,13 @@ use super::App;
 use super::context::Fleet;
 use super::global::Limits;
 use super::targets::Targets;
+use crate::backup::State;
 use crate::event::{ExitKind, Outcome};
 use crate::facts::Facts;
 use crate::ops::probe::{Question, probe};
 use crate::registry::Client;
 use crate::shell::Cmd;
-use crate::status::{Expected, Status};
+use crate::status::{Expected, Pulled, Status};
 use crate::ui::{Cell, Column, Role, Table};
 
 /// Show the state of clients: release, containers, health, certificate, disk, backup, Sentry
@@ -60,6 +61,10 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
                 Status::unreachable(wanted, message, fault.and_then(|fault| fault.hint), answer.seconds)
             }
         })
+        .map(|status| {
+            let pulled = pulled(&State::read(&fleet.state_dir(), &status.client), jiff::Timestamp::now());
+            status.with_pulled(pulled)
+        })
         .collect();
     let exit = if answers.interrupted {
         ExitKind::Interrupted
@@ -89,6 +94,22 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         ));
     }
     Ok(exit)
+}
+
+/// What is remembered of a client's backups; nothing where none was ever tried.
+fn pulled(state: &State, now: jiff::Timestamp) -> Option<Pulled> {
+    let last = state.last.clone().unwrap_or_default();
+    if state.last.is_none() && state.failure.is_none() {
+        return None;
+    }
+    let at = last.at.parse::<jiff::Timestamp>().unwrap_or(now);
+    Some(Pulled {
+        age_hours: u64::try_from((now.as_second() - at.as_second()) / 3600).unwrap_or(0),
+        at: last.at,
+        snapshot: last.snapshot,
+        proved: state.proof.as_ref().filter(|proof| proof.ok).map(|proof| proof.at.clone()),
+        failure: state.failure.as_ref().map(|failure| failure.message.clone()),
+    })
 }
 
 fn reason(outcome: &Outcome) -> String {
@@ -132,6 +153,7 @@ fn table(list: &[Status]) -> Table {
         Column::new("disk").right().droppable(2),
         Column::new("mem").right().droppable(4),
         Column::new("backup").droppable(1),
+        Column::new("pulled").droppable(1),
         Column::new("sentry").droppable(5),
         Column::new("problems").at_least(10),
     ]);
@@ -168,6 +190,12 @@ fn table(list: &[Status]) -> Table {
                     || "none yet".to_owned(),
                     |backup| format!("{} h ago{}", backup.age_hours, if backup.ok { "" } else { ", failed" }),
                 )
+                .into(),
+            status
+                .pulled
+                .as_ref()
+                .filter(|pulled| !pulled.at.is_empty())
+                .map_or_else(|| "never".to_owned(), |pulled| format!("{} h ago", pulled.age_hours))
                 .into(),
             status
                 .sentry

@@ -46,7 +46,11 @@ pub(super) async fn ask(
     }
 }
 
-async fn connect(engine: &Engine, target: &Target, started: Instant) -> Result<Arc<dyn Session>, Outcome> {
+pub(super) async fn connect(
+    engine: &Engine,
+    target: &Target,
+    started: Instant,
+) -> Result<Arc<dyn Session>, Outcome> {
     if engine.cancel.requested() {
         return Err(interrupted("it was connected to"));
     }
@@ -376,6 +380,6 @@ fn halted(stage: plan::Stage, refusal: plan::Refusal) -> Outcome {
     }
 }
 
-fn interrupted(before: &str) -> Outcome {
+pub(super) fn interrupted(before: &str) -> Outcome {
     Outcome::skipped(format!("interrupted before {before}; run the same command again to go on"))
 }

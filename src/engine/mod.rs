@@ -10,6 +10,7 @@ mod host;
 pub mod journal;
 mod lease;
 mod step;
+mod work;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 
 pub use cancel::{Cancel, Level};
 pub use emit::Emitter;
+pub use work::{Work, Worked};
 
 use crate::event::{EventKind, Fault, Outcome};
 use crate::facts::Facts;

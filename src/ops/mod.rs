@@ -5,6 +5,7 @@
 
 pub mod apt;
 pub mod away;
+pub mod backup;
 pub mod certbot;
 pub mod compose;
 pub mod files;

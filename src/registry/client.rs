@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::settings::Transport;
 use super::values::{
-    Address, CronLine, Domain, Dsn, Email, Environment, FilePath, Jump, Name, Slug, Swap, Tag, UpdateWindow,
-    User,
+    Address, CronLine, Domain, Dsn, Email, Environment, FilePath, HostFolder, Jump, Name, Slug, Swap, Tag,
+    UpdateWindow, User,
 };
 
 /// One tenant with a server of its own.
@@ -51,6 +51,8 @@ pub struct Sentry {
 pub struct Backup {
     pub schedule: CronLine,
     pub keep: Keep,
+    /// Folders of the host that the operator's backup also takes, beside those of the stack.
+    pub folders: Vec<HostFolder>,
 }
 
 /// How many backups of each kind are kept.

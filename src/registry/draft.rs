@@ -9,8 +9,8 @@ use toml::de::DeValue;
 use super::client::{Backup, Checks, Client, Keep, Sentry};
 use super::settings::{TRANSPORTS, Transport};
 use super::values::{
-    Address, CronLine, Domain, Dsn, Email, Environment, FilePath, Jump, Name, Ours, Slug, Swap, Tag,
-    UpdateWindow, User, variable,
+    Address, CronLine, Domain, Dsn, Email, Environment, FilePath, HostFolder, Jump, Name, Ours, Slug, Swap,
+    Tag, UpdateWindow, User, variable,
 };
 use crate::diagnostic::Fault;
 use crate::toml_reader::{
@@ -88,6 +88,7 @@ struct SentryDraft {
 struct BackupDraft<'d> {
     schedule: Option<CronLine>,
     keep: Option<Placed<'d, Keep>>,
+    folders: Option<Vec<HostFolder>>,
 }
 
 /// A finished client with the places of what no other client may share.
@@ -267,6 +268,7 @@ impl<'d> BackupDraft<'d> {
         Some(BackupDraft {
             schedule: backup.optional("schedule", parsed(CronLine::parse)),
             keep: backup.optional("keep", placed(table(Keep::read))),
+            folders: backup.optional("folders", list(parsed(HostFolder::parse))),
         })
     }
 
@@ -275,7 +277,8 @@ impl<'d> BackupDraft<'d> {
             (Some(own), Some(base)) => Some(Placed { value: own.value.over(base.value), place: own.place }),
             (own, base) => or(own, base),
         };
-        BackupDraft { schedule: or(self.schedule, &base.schedule), keep }
+        let folders = or(self.folders, &base.folders);
+        BackupDraft { schedule: or(self.schedule, &base.schedule), keep, folders }
     }
 
     /// Without a word on keeping, the usual is kept; nothing but zeros is refused.
@@ -291,7 +294,8 @@ impl<'d> BackupDraft<'d> {
             }
             None => Keep::USUAL,
         };
-        Backup { schedule: self.schedule.unwrap_or_else(|| CronLine::from(Ours("0 2 * * *"))), keep }
+        let schedule = self.schedule.unwrap_or_else(|| CronLine::from(Ours("0 2 * * *")));
+        Backup { schedule, keep, folders: self.folders.unwrap_or_default() }
     }
 }
 

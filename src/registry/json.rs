@@ -41,6 +41,7 @@ impl Client {
                     "monthly": keep.monthly,
                     "yearly": keep.yearly,
                 },
+                "folders": self.backup.folders,
             },
             "env": self.env,
             "checks": {
@@ -80,6 +81,11 @@ impl FleetSettings {
             "step_timeout": self.step_timeout.as_secs(),
             "transport": self.transport.word(),
             "firewall": self.firewall,
+            "backup": {
+                "repository": self.backup.repository,
+                "bandwidth": self.backup.bandwidth,
+                "max_size": self.backup.max_size,
+            },
         })
     }
 }

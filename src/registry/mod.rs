@@ -24,7 +24,7 @@ use values::{FilePath, Name, Ours};
 
 pub use client::{Backup, Checks, Client, Keep, Sentry};
 pub use selection::{SelectError, Selection};
-pub use settings::{Acme, Docker, DockerSource, FleetSettings, Transport};
+pub use settings::{Acme, Backups, Docker, DockerSource, FleetSettings, Transport};
 
 /// A whole `clients.toml`.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::values::{FilePath, Name, Ours, Recipient, WebUrl};
+use super::values::{FilePath, Name, Ours, Recipient, WebUrl, byte_count};
 use crate::toml_reader::{Table, boolean, duration, integer, list, one_of, parsed, table};
 
 /// Let's Encrypt's production directory.
@@ -22,6 +22,7 @@ pub(super) const KEYS: &[&str] = &[
     "step_timeout",
     "transport",
     "firewall",
+    "backup",
 ];
 
 /// The `[fleet]` table.
@@ -47,6 +48,18 @@ pub struct FleetSettings {
     pub transport: Transport,
     /// Whether `provision` closes every port but those of ssh and the web.
     pub firewall: bool,
+    pub backup: Backups,
+}
+
+/// Where the operator's backups go, and how much they may take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backups {
+    /// A folder that holds one repository a client.
+    pub repository: FilePath,
+    /// Most bytes a second from all hosts together.
+    pub bandwidth: Option<u64>,
+    /// Most bytes of one dump, or of the files of one client: more is taken for a fault.
+    pub max_size: u64,
 }
 
 /// Who signs the certificates.
@@ -138,6 +151,7 @@ impl FleetSettings {
         let step_timeout = fleet.optional("step_timeout", within(10, 86400));
         let transport = fleet.optional("transport", one_of(TRANSPORTS));
         let firewall = fleet.optional("firewall", boolean);
+        let backup = fleet.optional("backup", table(Backups::read));
 
         Some(FleetSettings {
             name: name?,
@@ -152,7 +166,29 @@ impl FleetSettings {
             step_timeout: step_timeout.unwrap_or(Duration::from_secs(1800)),
             transport: transport.unwrap_or_default(),
             firewall: firewall.unwrap_or(true),
+            backup: backup.unwrap_or_default(),
         })
+    }
+}
+
+impl Backups {
+    fn read(backup: &mut Table<'_>) -> Option<Self> {
+        backup.elsewhere(
+            &["schedule", "keep", "folders"],
+            "[defaults], as backup = { ... }, or in a client's own table",
+        );
+        let usual = Backups::default();
+        Some(Backups {
+            repository: backup.optional("repository", parsed(FilePath::parse)).unwrap_or(usual.repository),
+            bandwidth: backup.optional("bandwidth", parsed(byte_count)),
+            max_size: backup.optional("max_size", parsed(byte_count)).unwrap_or(usual.max_size),
+        })
+    }
+}
+
+impl Default for Backups {
+    fn default() -> Self {
+        Backups { repository: FilePath::from(Ours("backups")), bandwidth: None, max_size: 1 << 40 }
     }
 }
 

@@ -73,6 +73,22 @@ pub struct Output {
     pub truncated: bool,
 }
 
+/// Where the output of [`Session::pull`] goes.
+pub type Receiver = tokio::sync::mpsc::Sender<Vec<u8>>;
+
+/// The one who asked for the output went away.
+const NOBODY: &str = "nobody takes the output any more";
+/// Most that is kept of what a host complains of while output is taken elsewhere: the end of it.
+const COMPLAINTS: usize = 256 << 10;
+
+/// How a command ended whose output was taken elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    pub exit: Exit,
+    /// The end of what it complained of: raw bytes from an untrusted host.
+    pub stderr: Vec<u8>,
+}
+
 /// Receives output while a command runs. Chunks are not lines.
 pub type Sink<'a> = &'a mut (dyn FnMut(Stream, &[u8]) + Send);
 
@@ -154,6 +170,10 @@ pub trait Session: Send + Sync {
     /// 16 MiB a stream is dropped from the collection but still reaches the sink. Dropping the future
     /// gives the command up: its channel is closed, what the host does with it is its own affair.
     async fn exec(&self, cmd: &Cmd, sink: Option<Sink<'_>>) -> Result<Output, SessionError>;
+
+    /// Runs a command whose output is too large to collect: it goes to `into` piece by piece, and the
+    /// host waits while nobody takes a piece. When the receiver is gone the command is given up.
+    async fn pull(&self, cmd: &Cmd, into: &Receiver) -> Result<Pulled, SessionError>;
 
     /// Makes a folder of the host equal to a local one, over this same connection.
     async fn rsync(&self, what: &Rsync, progress: Option<Progress<'_>>) -> Result<Transfer, SessionError>;

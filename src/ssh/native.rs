@@ -7,6 +7,7 @@
 mod auth;
 mod exec;
 mod link;
+mod pull;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use super::error::{ConnectError, Place};
 use super::host_keys::HostKeyPolicy;
 use super::rsync::{Carrier, Way};
 use super::turns::Turns;
-use super::{Output, Progress, Rsync, Session, SessionError, Sink, Target, Transfer};
+use super::{Output, Progress, Pulled, Receiver, Rsync, Session, SessionError, Sink, Target, Transfer};
 use crate::shell::Cmd;
 
 /// A host that says nothing for this long is asked whether it is still there.
@@ -91,6 +92,10 @@ impl NativeSession {
 impl Session for NativeSession {
     async fn exec(&self, cmd: &Cmd, sink: Option<Sink<'_>>) -> Result<Output, SessionError> {
         exec::run(&self.link, cmd, sink).await
+    }
+
+    async fn pull(&self, cmd: &Cmd, into: &Receiver) -> Result<Pulled, SessionError> {
+        pull::run(&self.link, cmd, into).await
     }
 
     async fn rsync(&self, what: &Rsync, progress: Option<Progress<'_>>) -> Result<Transfer, SessionError> {

@@ -15,6 +15,7 @@ mod exec;
 mod master;
 mod mux;
 pub(super) mod options;
+mod pull;
 mod said;
 
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ use super::error::ConnectError;
 use super::host_keys::HostKeyPolicy;
 use super::native::KEEPALIVE;
 use super::rsync::{Carrier, Way};
-use super::{Output, Progress, Rsync, Session, SessionError, Sink, Target, Transfer};
+use super::{Output, Progress, Pulled, Receiver, Rsync, Session, SessionError, Sink, Target, Transfer};
 use crate::shell::Cmd;
 
 /// One connection to one host.
@@ -81,6 +82,10 @@ impl OpenSshSession {
 impl Session for OpenSshSession {
     async fn exec(&self, cmd: &Cmd, sink: Option<Sink<'_>>) -> Result<Output, SessionError> {
         exec::run(&self.master, cmd, sink).await
+    }
+
+    async fn pull(&self, cmd: &Cmd, into: &Receiver) -> Result<Pulled, SessionError> {
+        pull::run(&self.master, cmd, into).await
     }
 
     async fn rsync(&self, what: &Rsync, progress: Option<Progress<'_>>) -> Result<Transfer, SessionError> {

@@ -8,8 +8,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Exit, Output, Progress, Rsync, Session, SessionError, Sink, Stream, Transfer};
+use super::{
+    Exit, NOBODY, Output, Progress, Pulled, Receiver, Rsync, Session, SessionError, Sink, Stream, Transfer,
+};
 use crate::shell::Cmd;
+
+/// Output is handed over in pieces as small as packets may be.
+const PIECE: usize = 1000;
 
 /// What a matched command gets.
 #[derive(Clone, Debug)]
@@ -141,6 +146,16 @@ impl Session for Scripted {
             Some(Answer::TimedOut(limit)) => Err(SessionError::TimedOut(limit)),
             None => Err(SessionError::Refused(format!("the script has no answer for: {}", cmd.line()))),
         }
+    }
+
+    async fn pull(&self, cmd: &Cmd, into: &Receiver) -> Result<Pulled, SessionError> {
+        let output = self.exec(cmd, None).await?;
+        for piece in output.stdout.chunks(PIECE) {
+            if into.send(piece.to_vec()).await.is_err() {
+                return Err(SessionError::Failed(NOBODY.to_owned()));
+            }
+        }
+        Ok(Pulled { exit: output.exit, stderr: output.stderr })
     }
 
     async fn rsync(&self, what: &Rsync, progress: Option<Progress<'_>>) -> Result<Transfer, SessionError> {

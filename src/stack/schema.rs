@@ -231,7 +231,11 @@ pub enum Database {
     /// A service of this stack.
     Service { service: String, name: String, user: String, password_env: Option<String> },
     /// Outside: the named environment variable holds its URL.
-    Outside { url_env: String },
+    Outside {
+        url_env: String,
+        /// Whose pg_dump is used, such as `postgres:17`; the host's own without it.
+        image: Option<String>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,7 +26,7 @@ pub use out::Out;
 pub use style::{ColorChoice, Look, Role, Symbol, Wanted};
 pub use summary::{detail, summary};
 pub use table::{Cell, Column, Table};
-pub use text::{flat, names, seconds, whole_seconds};
+pub use text::{bytes, flat, names, seconds, whole_seconds};
 
 /// Shows a run while it happens, then what it came to.
 pub trait Renderer: Send {

@@ -41,6 +41,10 @@ pub use rekey::{PendingRekey, Rekeyed};
 
 use identity::Identity;
 
+/// Name of the key of a client's backup repository: kept beside the client's secrets, known to no stack,
+/// brought to no host.
+pub const BACKUP_KEY: &str = "FLEET_BACKUP_KEY";
+
 /// How long a writer waits for another by default.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -147,6 +151,37 @@ impl Vault {
         let Some(sealed) = fs_atomic::read_optional(&path)? else { return Ok(None) };
         let plain = self.unseal(client, &sealed, &path)?;
         ClientSecrets::from_toml(&plain, client, &path).map(Some)
+    }
+
+    /// Encrypts something else than secrets of a client: to one recipient, written as in
+    /// `recipients.txt`, or to all who read the secrets. `path` is only for messages.
+    pub fn seal_for(
+        &self,
+        recipient: Option<&str>,
+        plain: &[u8],
+        path: &Path,
+    ) -> Result<Vec<u8>, VaultError> {
+        let recipients = match recipient {
+            Some(text) => {
+                let parsed = Recipient::parse(text).map_err(|problem| VaultError::Seal {
+                    path: path.to_owned(),
+                    why: problem.message.to_string(),
+                })?;
+                vec![parsed]
+            }
+            None => self.writable_recipients()?,
+        };
+        seal::seal(plain, &recipients, path)
+    }
+
+    /// Decrypts what [`Vault::seal_for`] made, with this vault's identity.
+    pub fn unseal_other(&self, sealed: &[u8], path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        seal::unseal(sealed, self.identity()?, path)
+    }
+
+    /// One client's file as it is, encrypted.
+    pub fn sealed(&self, client: &str) -> Result<Option<Vec<u8>>, VaultError> {
+        Ok(fs_atomic::read_optional(&self.sealed_path(client)?)?)
     }
 
     /// Names, dates and readers without decrypting; `None` when there is no readable index.

@@ -4,7 +4,11 @@
 //! `docker exec` commands here instead of in a container. It needs the server's programs (package
 //! `postgresql` on Debian and Ubuntu); `scripts/test.sh` installs them.
 
+mod backup;
 mod server;
+#[path = "../support/sshd.rs"]
+#[expect(dead_code, reason = "the tests of ssh itself use all of it")]
+mod sshd;
 
 use fleet::ops::postgres::{Database, Migration};
 use fleet::secret::Secret;

@@ -166,6 +166,21 @@ impl Server {
         self.dir.path().join(below)
     }
 
+    /// What an sshd must set for its commands to find this server as a host would: `SetEnv` of sshd_config.
+    pub fn environment(&self) -> String {
+        format!(
+            "PATH={}:{}:/usr/bin:/bin PGHOST={}",
+            self.at("bin").display(),
+            self.cluster.bin.display(),
+            self.cluster.dir.path().display()
+        )
+    }
+
+    /// Ends every connection to the database under test but this one.
+    pub fn disconnect(&self) {
+        self.ask("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()");
+    }
+
     /// One answer of the database under test.
     pub fn ask(&self, sql: &str) -> String {
         self.cluster.admin(&self.name, sql)

@@ -13,6 +13,7 @@ use super::look::{record, unknown};
 use crate::event::ExitKind;
 use crate::hint::HintExt as _;
 use crate::secret::Generator;
+use crate::vault::BACKUP_KEY;
 
 /// Give a secret a value that you choose
 ///
@@ -161,6 +162,11 @@ pub fn unset(app: &App, args: &UnsetArgs) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
     let client = Targets::one(&fleet, &args.client)?;
     let vault = fleet.vault()?;
+    if args.names.iter().any(|name| name == BACKUP_KEY) {
+        return Err(refused(format!("{BACKUP_KEY} opens the backups of {}", client.name)).hint(
+            "without it they are lost; `fleet remove` keeps it with the secrets of a client that is gone",
+        ));
+    }
     let names = args.names.join(", ");
     args.yes.sure(app, "unset takes secrets away", &format!("take {names} of {} away?", client.name))?;
     for name in &args.names {

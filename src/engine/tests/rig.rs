@@ -9,7 +9,9 @@ use super::super::*;
 use crate::event::{Event, ExitKind};
 use crate::plan::tests::{hosts, wish};
 use crate::secret::Secret;
-use crate::ssh::{Answer, Exit, Progress, Rsync, Scripted, SessionError, Sink, Stream, Transfer};
+use crate::ssh::{
+    Answer, Exit, Progress, Pulled, Receiver, Rsync, Scripted, SessionError, Sink, Stream, Transfer,
+};
 
 pub const CLIENT: &str = "ville-lyon";
 
@@ -74,6 +76,10 @@ impl Session for Host {
             Some(Act::Never) => std::future::pending().await,
             Some(Act::Panic) => panic!("on purpose"),
         }
+    }
+
+    async fn pull(&self, cmd: &Cmd, into: &Receiver) -> Result<Pulled, SessionError> {
+        self.script.pull(cmd, into).await
     }
 
     async fn rsync(&self, what: &Rsync, progress: Option<Progress<'_>>) -> Result<Transfer, SessionError> {

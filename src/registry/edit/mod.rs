@@ -91,6 +91,23 @@ pub fn remove_client(text: &str, name: &str) -> Result<String, EditError> {
     remove(&outline, &path, true)
 }
 
+/// The same registry with this client alone: what a backup of it keeps.
+///
+/// # Errors
+/// The text is no TOML.
+pub fn only_client(text: &str, name: &str) -> Result<String, EditError> {
+    let mut document: toml_edit::DocumentMut =
+        text.parse().map_err(|error: toml_edit::TomlError| EditError::NotToml(error.message().to_owned()))?;
+    if let Some(clients) = document.get_mut("clients").and_then(toml_edit::Item::as_table_like_mut) {
+        let others: Vec<String> =
+            clients.iter().map(|(key, _)| key.to_owned()).filter(|key| key != name).collect();
+        for other in others {
+            clients.remove(&other);
+        }
+    }
+    Ok(document.to_string())
+}
+
 /// Sets one value of a client; `key` is dotted, such as `sentry.environment`.
 ///
 /// # Errors

@@ -12,8 +12,8 @@ mod window;
 pub use cron::CronLine;
 pub use dsn::Dsn;
 pub use host::{Address, Domain, Jump};
-pub use path::{FilePath, Recipient, WebUrl};
-pub use window::{Swap, UpdateWindow};
+pub use path::{FilePath, HostFolder, Recipient, WebUrl};
+pub use window::{Swap, UpdateWindow, byte_count};
 
 use crate::diagnostic::{Fault, shown};
 

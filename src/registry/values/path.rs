@@ -29,6 +29,25 @@ impl FilePath {
 }
 
 checked_text! {
+    /// A folder of a client's host, in full.
+    HostFolder
+}
+
+impl HostFolder {
+    /// # Errors
+    /// A relative path, the root, or one with `.`, `..` or empty parts.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let expected = "a folder of the host in full, such as /srv/photos";
+        let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(|c: char| c.is_control());
+        match text.strip_prefix('/') {
+            Some(rest) if rest.split('/').all(plain) => Ok(HostFolder(text.to_owned())),
+            Some(_) => Err(Fault::new(format!("{} is no plain path", shown(text))).expected(expected)),
+            None => Err(Fault::new(format!("{} is relative", shown(text))).expected(expected)),
+        }
+    }
+}
+
+checked_text! {
     /// A web address, as it was written.
     WebUrl
 }

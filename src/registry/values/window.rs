@@ -123,6 +123,29 @@ impl fmt::Display for Swap {
     }
 }
 
+/// A number of bytes such as 500K, 20M, 100G or 1T; each letter is 1024 times the one before.
+///
+/// # Errors
+/// What was expected.
+pub fn byte_count(text: &str) -> Result<u64, Fault> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let power = match unit {
+        "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => 0,
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1024_u64.pow(power)));
+    match bytes.filter(|bytes| *bytes > 0 && power > 0) {
+        Some(bytes) => Ok(bytes),
+        None => {
+            Err(Fault::new(format!("{} is no size", shown(text))).expected("a size such as 20M, 100G or 1T"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

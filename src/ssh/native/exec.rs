@@ -90,16 +90,7 @@ impl<'a> Running<'a> {
         take: &mut (dyn FnMut(Stream, &[u8]) + Send),
     ) -> Result<Exit, SessionError> {
         let (mut source, write) = self.split();
-        let feed = async move {
-            let Some(write) = write else { return };
-            for piece in input.chunks(PIECE) {
-                // A command may end without reading all: that is no fault of it.
-                if write.data_bytes(piece.to_vec()).await.is_err() {
-                    return;
-                }
-            }
-            let _ = write.eof().await;
-        };
+        let feed = feed(write, input);
         tokio::pin!(feed);
         let mut fed = false;
         loop {
@@ -111,6 +102,18 @@ impl<'a> Running<'a> {
             }
         }
     }
+}
+
+/// Gives a command its input.
+pub async fn feed(write: Option<&ChannelWriteHalf<Msg>>, input: &[u8]) {
+    let Some(write) = write else { return };
+    for piece in input.chunks(PIECE) {
+        // A command may end without reading all: that is no fault of it.
+        if write.data_bytes(piece.to_vec()).await.is_err() {
+            return;
+        }
+    }
+    let _ = write.eof().await;
 }
 
 /// The host's half of a running command.

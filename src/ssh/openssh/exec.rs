@@ -16,7 +16,7 @@ use super::mux::{self, Joined, News, Refusal};
 use crate::shell::Cmd;
 
 /// Read at once.
-const PIECE: usize = 64 << 10;
+pub const PIECE: usize = 64 << 10;
 
 /// After how long the only channel of a connection is asked for again; then the host is believed.
 const PAUSES: [Duration; 5] = [
@@ -149,13 +149,13 @@ pub fn outlet() -> io::Result<(Option<pipe::Receiver>, OwnedFd)> {
 }
 
 /// A pipe that we write, and its other end.
-fn inlet() -> io::Result<(Option<pipe::Sender>, OwnedFd)> {
+pub fn inlet() -> io::Result<(Option<pipe::Sender>, OwnedFd)> {
     let (writer, reader) = pipe::pipe()?;
     Ok((Some(writer), reader.into_blocking_fd()?))
 }
 
 /// For a command that is given nothing.
-fn nothing() -> io::Result<(Option<pipe::Sender>, OwnedFd)> {
+pub fn nothing() -> io::Result<(Option<pipe::Sender>, OwnedFd)> {
     Ok((None, std::fs::File::open("/dev/null")?.into()))
 }
 

@@ -20,13 +20,20 @@ pub fn database<'d>(database: &mut Table<'d>, names: &Names<'_, 'd>) -> Option<D
     let name = database.optional("name", placed(parsed(identifier)));
     let user = database.optional("user", placed(parsed(identifier)));
     let password_env = database.optional("password_env", placed(string));
+    let image = database.optional("image", placed(parsed(image_name)));
+    if let (Some(image), None) = (&image, &url_env) {
+        let fault =
+            Fault::new("is of a database outside the stack").hint("remove it: the service has pg_dump");
+        image.place.fault(fault).unwrap_or_default()
+    }
     match (url_env, service) {
         (Some(url_env), None) => {
             for part in [&name, &user, &password_env].into_iter().flatten() {
                 let fault = Fault::new("is part of the URL in `url_env`").hint("remove it");
                 part.place.fault(fault).unwrap_or_default()
             }
-            Some(Database::Outside { url_env: names.variable(&url_env)? })
+            let image = image.map(|image| image.value);
+            Some(Database::Outside { url_env: names.variable(&url_env)?, image })
         }
         (None, Some(service)) => {
             let service = names.service(&service);
@@ -49,6 +56,14 @@ pub fn database<'d>(database: &mut Table<'d>, names: &Names<'_, 'd>) -> Option<D
             if wrong { None } else { database.place().fault(fault) }
         }
     }
+}
+
+fn image_name(text: &str) -> Result<String, Fault> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@".contains(c);
+    if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err(Fault::new(format!("{} is no image", shown(text))).expected("an image such as \"postgres:17\""))
 }
 
 pub fn migrations(migrations: &mut Table<'_>) -> Option<Migrations> {

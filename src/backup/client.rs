@@ -1,0 +1,251 @@
+//! One client's backup from connecting to its state file: what the engine runs for each host.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::archive::{self, Written};
+use super::error::BackupError;
+use super::gate::Gate;
+use super::host::{HostSource, What};
+use super::manifest::Release;
+use super::repository::{Place, Repository};
+use super::retention;
+use super::state::{Failure, Last, State};
+use super::stream::Line;
+use super::throttle::Throttle;
+use crate::engine::{Work, Worked};
+use crate::event::{EventKind, Fault, Outcome};
+use crate::facts::Facts;
+use crate::fs_atomic::LockError;
+use crate::ops::probe::{Question, probe};
+use crate::registry::Keep;
+use crate::secret::Redactor;
+
+/// Between two words on how far it is.
+const TOLD_EVERY: Duration = Duration::from_millis(200);
+const STEPS: usize = 3;
+
+/// The backup of one client.
+pub struct ClientBackup {
+    pub place: Place,
+    pub what: What,
+    pub keep: Keep,
+    pub throttle: Arc<Throttle>,
+    /// Most bytes of one stream.
+    pub limit: u64,
+    /// The fleet directory's `.fleet`.
+    pub state: PathBuf,
+    pub redactor: Arc<Redactor>,
+    /// Where the snapshot is told to whoever asked for the backup.
+    pub written: Arc<Mutex<Option<Written>>>,
+}
+
+/// Fails the gate when the one who waits goes away, so that a backup that nobody waits for any more
+/// becomes no snapshot.
+struct Watch(Gate);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.fail(BackupError::Stopped);
+    }
+}
+
+#[async_trait]
+impl Work for ClientBackup {
+    async fn run(&self, on: &Worked) -> Result<Outcome, Outcome> {
+        let result = self.backup(on).await;
+        let client = self.place.client.as_str();
+        let remembered = match &result {
+            Ok((written, _)) => {
+                let last = Last {
+                    snapshot: written.id.clone(),
+                    at: written.at.to_string(),
+                    bytes: written.manifest.bytes(),
+                    added: written.added,
+                };
+                State::change(&self.state, client, |state| (state.last, state.failure) = (Some(last), None))
+            }
+            Err(outcome) => match outcome.fault() {
+                Some(fault) => {
+                    let failure =
+                        Failure { at: Timestamp::now().to_string(), message: fault.message.clone() };
+                    State::change(&self.state, client, |state| state.failure = Some(failure))
+                }
+                None => Ok(()),
+            },
+        };
+        if let Err(error) = remembered {
+            on.warn(format!("what is remembered of this backup could not be written: {error}"), None);
+        }
+        let (written, wire) = result?;
+        let summary = summary(&written, wire);
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
+        Ok(Outcome::Changed { summary })
+    }
+}
+
+/// A size as a person says it.
+fn size(bytes: u64) -> String {
+    let (mut size, mut unit) = (bytes as f64, "B");
+    for larger in ["kB", "MB", "GB", "TB"] {
+        if size >= 999.5 {
+            (size, unit) = (size / 1000.0, larger);
+        }
+    }
+    let digits = usize::from(size < 9.95 && unit != "B");
+    format!("{size:.digits$} {unit}")
+}
+
+/// One line: what is there now.
+fn summary(written: &Written, wire: u64) -> String {
+    format!(
+        "snapshot {}: {}, {} sent, repository +{}",
+        &written.id[..8.min(written.id.len())],
+        size(written.manifest.bytes()),
+        size(wire),
+        size(written.added)
+    )
+}
+
+impl ClientBackup {
+    async fn backup(&self, on: &Worked) -> Result<(Written, u64), Outcome> {
+        let release = on.step("look at the host", (1, STEPS), self.look(on)).await?;
+        let mut what = self.what.clone();
+        what.manifest.release = Some(release);
+        let title = "pull database and files";
+        let (written, wire) = on.step(title, (2, STEPS), self.pull(on, what, title)).await?;
+        let files = &written.manifest.files;
+        if files.vanished + files.changed > 0 {
+            on.warn(
+                format!(
+                    "while it was read, {} files were deleted and {} were written to; the next backup takes the latter again",
+                    files.vanished, files.changed
+                ),
+                None,
+            );
+        }
+        let title = "forget old snapshots";
+        let kept = on.step(title, (3, STEPS), async { Ok(self.retain().await) }).await;
+        // The backup is there, whatever becomes of the old ones.
+        if let Ok(Err(error)) = kept {
+            let hint = error.hint(&self.place.client);
+            on.warn(format!("old snapshots were not forgotten: {error}"), hint);
+        }
+        Ok((written, wire))
+    }
+
+    /// What serves there now.
+    async fn look(&self, on: &Worked) -> Result<Release, Outcome> {
+        let failed = |message: String, hint: String| Outcome::Failed {
+            fault: Fault { step: "look at the host".into(), message, lines: Vec::new(), hint: Some(hint) },
+        };
+        let question = Question { stack: self.what.layout.stack.clone(), ..Question::default() };
+        let cmd = on.adapt(probe(&question));
+        let client = &self.place.client;
+        let output = on.session.exec(&cmd, None).await.map_err(|error| Outcome::Unreachable {
+            fault: Fault {
+                step: "look at the host".into(),
+                message: error.to_string(),
+                lines: Vec::new(),
+                hint: Some(format!("fleet test-ssh {client}")),
+            },
+        })?;
+        let facts = Facts::parse(&output.stdout)
+            .map_err(|error| failed(error.to_string(), format!("fleet test-ssh {client}")))?;
+        let state = facts.state.ok_or_else(|| {
+            failed("no release serves on this host".into(), format!("fleet provision {client}"))
+        })?;
+        if state.client != *client {
+            return Err(failed(
+                format!("this host serves {:?}, another client", crate::secret::clean(&state.client)),
+                "look at its address in clients.toml".into(),
+            ));
+        }
+        let clean = |text: &str| crate::secret::clean(text).into_owned();
+        Ok(Release { id: clean(&state.release), version: clean(&state.version) })
+    }
+
+    async fn pull(&self, on: &Worked, what: What, title: &str) -> Result<(Written, u64), Outcome> {
+        let gate = Gate::default();
+        let watch = Watch(gate.clone());
+        let wire = Arc::new(AtomicU64::new(0));
+        let line = Line {
+            session: Arc::clone(&on.session),
+            runtime: tokio::runtime::Handle::current(),
+            throttle: Arc::clone(&self.throttle),
+            wire: Arc::clone(&wire),
+            limit: self.limit,
+            progress: progress(on),
+        };
+        let target = on.target.clone();
+        let root = target.user == "root";
+        let source = HostSource {
+            what,
+            line,
+            adapt: Arc::new(move |cmd| if root { cmd.as_root() } else { cmd }),
+            said: Arc::default(),
+            changed: Arc::default(),
+        };
+        let place = self.place.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let held = place.lock()?;
+            let repository = Repository::open_or_create(&place, &held, &gate)?;
+            archive::write(repository, Arc::new(source), Timestamp::now())
+        });
+        let done = work.await;
+        drop(watch);
+        match done {
+            Ok(Ok(written)) => Ok((written, wire.load(Ordering::Relaxed))),
+            Ok(Err(error)) => Err(self.outcome(title, &error)),
+            Err(_) => {
+                Err(self.outcome(title, &BackupError::Storage("library ended by a fault of its own".into())))
+            }
+        }
+    }
+
+    async fn retain(&self) -> Result<(), BackupError> {
+        let (place, keep, state) = (self.place.clone(), self.keep, self.state.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let _held = place.lock()?;
+            let repository = Repository::open(&place)?;
+            let state = State::read(&state, &place.client);
+            let plan = retention::plan(&repository, &keep, state.proved(), Timestamp::now())?;
+            if plan.forgotten.is_empty() { Ok(()) } else { retention::carry_out(&repository, &plan) }
+        });
+        work.await.unwrap_or_else(|_| Err(BackupError::Storage("library ended by a fault of its own".into())))
+    }
+
+    fn outcome(&self, step: &str, error: &BackupError) -> Outcome {
+        if let BackupError::Lock(LockError::Held { holder, .. }) = error {
+            return Outcome::Locked { holder: holder.clone(), expires: "it ends".into() };
+        }
+        let shown = |text: &str| self.redactor.redact(text).into_owned();
+        Outcome::Failed {
+            fault: Fault {
+                step: step.to_owned(),
+                message: shown(&error.to_string()),
+                lines: error.lines().iter().map(|line| shown(line)).collect(),
+                hint: error.hint(&self.place.client),
+            },
+        }
+    }
+}
+
+/// Tells how many bytes were read so far, not too often.
+fn progress(on: &Worked) -> Arc<dyn Fn(u64) + Send + Sync> {
+    let (emitter, client) = (on.emitter().clone(), on.target.name.clone());
+    let (done, told) = (AtomicU64::new(0), Mutex::new(Instant::now()));
+    Arc::new(move |count| {
+        let done = done.fetch_add(count, Ordering::Relaxed) + count;
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.elapsed() >= TOLD_EVERY {
+            *told = Instant::now();
+            emitter.emit(Some(&client), EventKind::StepProgress { done, total: None });
+        }
+    })
+}

@@ -1,0 +1,37 @@
+//! Backups: pulled from the hosts, encrypted and deduplicated here, good only when whole.
+//!
+//! One repository a client, in restic's format, written by the operator alone; a host holds no key to
+//! it. What comes from a host is a stream that is proved by its own end; the commit gate lets no
+//! snapshot pass before everything in it was. Reading needs no lock; writing holds the client's.
+
+mod archive;
+mod client;
+mod error;
+mod files;
+mod folder;
+mod gate;
+mod host;
+pub mod keep;
+mod ledger;
+pub mod manifest;
+mod repository;
+pub mod retention;
+pub mod state;
+mod stream;
+mod throttle;
+mod verify;
+
+pub use archive::{Content, Fill, Piece, Source, Written, write};
+pub use client::ClientBackup;
+pub use error::BackupError;
+pub use gate::Gate;
+pub use host::{Dumped, HostSource, What};
+pub use manifest::Manifest;
+pub use repository::{Browser, Place, Repository, Snapshot, Store, shown};
+pub use state::State;
+pub use stream::{Judge, Line, Stream, must_succeed, remote};
+pub use throttle::Throttle;
+pub use verify::{Depth, Verified, verify};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! From a client of the registry to its backup repository: where it is, what opens it, what is saved.
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+
+use super::assemble::RunInfo;
+use super::context::Fleet;
+use super::exit::{CliError, refused};
+use crate::backup::manifest::{Manifest, SCHEMA};
+use crate::backup::{BackupError, Dumped, Place, Store, What};
+use crate::event::ExitKind;
+use crate::fs_atomic::LockError;
+use crate::hint::HintExt as _;
+use crate::ops::Layout;
+use crate::ops::backup::{Folder, Outside};
+use crate::ops::postgres::Database;
+use crate::registry::Client;
+use crate::registry::edit::only_client;
+use crate::secret::{Generator, Secret};
+use crate::stack::{self, EnvInput, Stack};
+use crate::vault::{BACKUP_KEY, Vault};
+
+/// Length of a new repository's key: 256 bits.
+const KEY: Generator = Generator::Alnum(43);
+
+/// The repository of a client that has one.
+///
+/// # Errors
+/// A client without a key: nothing was backed up yet, or its secrets are not here.
+pub fn place(fleet: &Fleet, vault: &Vault, client: &Client) -> anyhow::Result<Place> {
+    let name = client.name.as_str();
+    let secrets = vault.read_optional(name)?;
+    match secrets.as_ref().and_then(|secrets| secrets.get(BACKUP_KEY)) {
+        Some(key) => Ok(Place {
+            client: name.to_owned(),
+            store: store(fleet, name),
+            key: key.clone(),
+            lock: lock(fleet, name),
+        }),
+        None if store(fleet, name).exists() => Err(refused(format!(
+            "there is a repository of {name} at {}, and its key is not in the secrets",
+            store(fleet, name).name()
+        ))
+        .hint(format!(
+            "bring back secrets/{name}.age (git has it), or `fleet backups recovery-key --import FILE`"
+        ))),
+        None => Err(refused(format!("{name} has no backup yet")).hint(format!("fleet backup {name}"))),
+    }
+}
+
+/// The same for writing: a client's first backup makes its key.
+///
+/// # Errors
+/// Secrets that are lost: a new key would only hide that.
+pub fn place_to_write(fleet: &Fleet, vault: &Vault, client: &Client, stack: &Stack) -> anyhow::Result<Place> {
+    let name = client.name.as_str();
+    let secrets = vault.read_optional(name)?;
+    let has_key = secrets.as_ref().is_some_and(|secrets| secrets.get(BACKUP_KEY).is_some());
+    if !has_key && !store(fleet, name).exists() {
+        // A client that must have secrets and has none here lost them: a file with this key alone would
+        // look like a beginning.
+        let lost = stack.env.vault_names().next().is_some() || vault.index(name)?.is_some();
+        let wanted = [(BACKUP_KEY.to_owned(), KEY)];
+        vault.ensure(name, &wanted, lost, &mut rand::rng(), Timestamp::now())?;
+    }
+    place(fleet, vault, client)
+}
+
+/// Where the repository of a client is, whether or not it is there yet.
+#[must_use]
+pub fn store(fleet: &Fleet, client: &str) -> Store {
+    Store::Folder(fleet.path(fleet.registry.fleet.backup.repository.as_str()).join(client))
+}
+
+fn lock(fleet: &Fleet, client: &str) -> std::path::PathBuf {
+    fleet.state_dir().join("backups").join(format!("{client}.lock"))
+}
+
+/// What a backup of this client saves.
+///
+/// # Errors
+/// A database whose address is not known.
+pub fn what(
+    fleet: &Fleet,
+    vault: &Vault,
+    client: &Client,
+    stack: &Stack,
+    info: &RunInfo,
+) -> anyhow::Result<What> {
+    let name = client.name.as_str();
+    let layout = Layout::new(&stack.name);
+    let mut folders = vec![Folder::Release];
+    folders.extend(stack.backup.volumes.iter().cloned().map(Folder::Volume));
+    folders.extend(stack.backup.folders.iter().cloned().map(Folder::Path));
+    folders.extend(client.backup.folders.iter().map(|folder| Folder::Path(folder.to_string())));
+    let registry = only_client(&fleet.text, name)
+        .with_context(|| format!("{} cannot be kept with the backup", fleet.file.display()))?;
+    let mut own = vec![("client/clients.toml".to_owned(), registry.into_bytes())];
+    own.extend(vault.sealed(name)?.map(|sealed| ("client/secrets.age".to_owned(), sealed)));
+    Ok(What {
+        database: database(fleet, vault, client, stack)?,
+        layout,
+        folders,
+        own,
+        manifest: Manifest {
+            schema: SCHEMA.to_owned(),
+            client: name.to_owned(),
+            domain: client.domain.to_string(),
+            run: info.run.clone(),
+            at: info.at.clone(),
+            by: info.who.clone(),
+            fleet: env!("CARGO_PKG_VERSION").to_owned(),
+            stack: stack.name.clone(),
+            ..Manifest::default()
+        },
+    })
+}
+
+fn database(fleet: &Fleet, vault: &Vault, client: &Client, stack: &Stack) -> anyhow::Result<Option<Dumped>> {
+    if !stack.backup.database {
+        return Ok(None);
+    }
+    if let Some((service, user, name)) = stack.database_inside() {
+        return Ok(Some(Dumped::Inside(Database { stack: stack.name.clone(), service, user, name })));
+    }
+    let Some(stack::Database::Outside { url_env, image }) = &stack.database else { return Ok(None) };
+    let secrets = vault.read_optional(client.name.as_str())?;
+    let secrets = secrets.iter().flat_map(|secrets| secrets.iter());
+    let secrets = secrets.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    let env = stack.env.resolve(EnvInput {
+        client,
+        fleet: fleet.registry.fleet.name.as_str(),
+        registry: &fleet.file.display().to_string(),
+        secrets: &secrets,
+    })?;
+    let missing = || {
+        refused(format!("{url_env} of {} is no address of a PostgreSQL database", client.name))
+            .hint("such as postgresql://user:password@host:5432/name?sslmode=require")
+    };
+    let url = env.values.get(url_env).ok_or_else(missing)?;
+    let (name, user, environment) = libpq(url.value.reveal()).ok_or_else(missing)?;
+    Ok(Some(Dumped::Outside { name, user, from: Outside { environment, image: image.clone() } }))
+}
+
+/// Environment variables of libpq.
+type Environment = Vec<(String, Secret<String>)>;
+
+/// Name, user and libpq's environment from an address.
+fn libpq(text: &str) -> Option<(String, String, Environment)> {
+    let url = url::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "postgresql" | "postgres"))?;
+    let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let (name, user) = (decoded(url.path().trim_start_matches('/'))?, decoded(url.username())?);
+    if name.is_empty() || user.is_empty() {
+        return None;
+    }
+    let mut found = vec![
+        ("PGHOST", host),
+        ("PGPORT", url.port().unwrap_or(5432).to_string()),
+        ("PGDATABASE", name.clone()),
+        ("PGUSER", user.clone()),
+        ("PGPASSWORD", decoded(url.password().unwrap_or_default())?),
+    ];
+    for (key, value) in url.query_pairs() {
+        // What is of a driver and not of libpq is passed over.
+        match &*key {
+            "sslmode" => found.push(("PGSSLMODE", value.into_owned())),
+            "channel_binding" => found.push(("PGCHANNELBINDING", value.into_owned())),
+            "options" => found.push(("PGOPTIONS", value.into_owned())),
+            _ => {}
+        }
+    }
+    if found.iter().any(|(_, value)| value.contains(['\n', '\r', '\0'])) {
+        return None;
+    }
+    Some((name, user, found.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect()))
+}
+
+/// `%40` and the like.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        match (first, after) {
+            (b'%', [high, low, after @ ..]) => {
+                let pair = [*high, *low];
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&pair).ok()?, 16).ok()?);
+                rest = after;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// An error of a repository as one of the command line.
+#[must_use]
+pub fn explained(error: BackupError, client: &str) -> anyhow::Error {
+    let exit = match &error {
+        BackupError::Lock(LockError::Held { .. }) => ExitKind::Locked,
+        BackupError::NoRepository { .. }
+        | BackupError::NoSnapshot { .. }
+        | BackupError::Ambiguous { .. }
+        | BackupError::NoPath { .. }
+        | BackupError::WrongKey { .. } => ExitKind::Refused,
+        _ => ExitKind::ClientFailed,
+    };
+    let hint = error.hint(client);
+    let wrapped = anyhow::Error::new(CliError { exit, message: error.to_string() });
+    match hint {
+        Some(hint) => wrapped.hint(hint),
+        None => wrapped,
+    }
+}
+
+/// Keeps a folder of repositories out of git, which need not carry them.
+///
+/// # Errors
+/// When the folder cannot be made.
+pub fn prepare(fleet: &Fleet) -> anyhow::Result<()> {
+    let folder = fleet.path(fleet.registry.fleet.backup.repository.as_str());
+    crate::fs_atomic::create_folder(&folder, 0o700)?;
+    let ignore = folder.join(".gitignore");
+    if !ignore.exists() {
+        crate::fs_atomic::replace(
+            &ignore,
+            b"# Backups of the clients: encrypted, large, and not for git.\n*\n",
+            0o644,
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_becomes_the_environment_of_libpq() {
+        let (name, user, found) =
+            libpq("postgresql://neo:p%40ss%2Fword@db.example.net:6543/club?sslmode=require&pgbouncer=true")
+                .unwrap();
+        let found: Vec<(String, String)> =
+            found.into_iter().map(|(key, value)| (key, value.reveal().clone())).collect();
+        assert_eq!((name.as_str(), user.as_str()), ("club", "neo"));
+        let pairs = [
+            ("PGHOST", "db.example.net"),
+            ("PGPORT", "6543"),
+            ("PGDATABASE", "club"),
+            ("PGUSER", "neo"),
+            ("PGPASSWORD", "p@ss/word"),
+            ("PGSSLMODE", "require"),
+        ];
+        assert_eq!(found, pairs.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn what_is_no_address_of_a_database_is_refused() {
+        for bad in
+            ["", "mysql://a@b/c", "postgresql://host", "postgresql://u:%0ap@h/d", "postgres://@h/d", "x"]
+        {
+            assert!(libpq(bad).is_none(), "{bad}");
+        }
+    }
+}

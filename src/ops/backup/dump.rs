@@ -1,0 +1,178 @@
+//! PostgreSQL, dumped: the dump, what it was taken from and the row counts are of one instant.
+//!
+//! psql opens a transaction, exports its snapshot, counts, and starts pg_dump on that same snapshot.
+//! The dump leaves by descriptor 3, psql's own words by standard error. psql ends with 0 only when
+//! pg_dump did and the script came to its last line.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::postgres::Database;
+use super::{find_container, packed};
+use crate::secret::Secret;
+use crate::shell::{Cmd, Stdin, quote};
+
+/// Tables whose rows are counted: the largest.
+const COUNTED: usize = 20;
+/// Begins a line that is meant for us.
+const SAYS: &str = "fleet-says ";
+/// Says that the script came to its end.
+const DONE: &str = "fleet-done";
+
+/// Rows of one table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rows {
+    /// Schema and name, as SQL writes them.
+    pub table: String,
+    pub rows: u64,
+    /// On the server's disk, with its TOAST.
+    pub bytes: u64,
+}
+
+/// What the database said of itself in the instant of the dump.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Version of the server, such as 15.8.
+    pub server: String,
+    /// Of the database on the server's disk.
+    pub bytes: u64,
+    /// Tables of its own.
+    pub tables: u64,
+    /// Name of the last migration of fleet's own table, when it has any.
+    pub migration: Option<String>,
+    /// The largest tables, the largest first.
+    pub rows: Vec<Rows>,
+}
+
+impl Facts {
+    /// Reads what came on standard error; `None` when the script did not come to its end.
+    #[must_use]
+    pub fn parse(stderr: &[u8]) -> Option<Facts> {
+        #[derive(Deserialize)]
+        #[serde(tag = "about", rename_all = "kebab-case")]
+        enum Said {
+            Database { server: String, bytes: u64, tables: u64 },
+            Migration { name: String },
+            Rows(Rows),
+        }
+        let text = crate::secret::clean_bytes(stderr);
+        let (mut facts, mut done) = (Facts::default(), false);
+        for line in text.lines() {
+            done |= line == DONE;
+            let Some(said) = line.strip_prefix(SAYS).and_then(|said| serde_json::from_str(said).ok()) else {
+                continue;
+            };
+            match said {
+                Said::Database { server, bytes, tables } => {
+                    (facts.server, facts.bytes, facts.tables) = (server, bytes, tables);
+                }
+                Said::Migration { name } => facts.migration = Some(name),
+                Said::Rows(rows) if facts.rows.len() < COUNTED => facts.rows.push(rows),
+                Said::Rows(_) => {}
+            }
+        }
+        done.then_some(facts)
+    }
+}
+
+/// What psql reads. `dump` is the program that writes the dump, without its connection.
+fn script(dump: &str) -> String {
+    let own = "n.nspname not in ('pg_catalog', 'information_schema') and n.nspname !~ '^pg_'";
+    format!(
+        r"\set QUIET 1
+\pset tuples_only on
+\pset format unaligned
+set client_min_messages = warning;
+begin transaction isolation level repeatable read;
+set transaction read only;
+set local lock_timeout = '60s';
+select pg_export_snapshot() as fleet_snapshot \gset
+\setenv FLEET_SNAPSHOT :fleet_snapshot
+select '{SAYS}' || json_build_object('about', 'database', 'server', split_part(current_setting('server_version'), ' ', 1),
+    'bytes', pg_database_size(current_database()),
+    'tables', (select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p') and {own}));
+select to_regclass('fleet_migrations') is not null as fleet_migrated \gset
+\if :fleet_migrated
+select '{SAYS}' || json_build_object('about', 'migration', 'name', max(name)) from fleet_migrations having count(*) > 0;
+\endif
+select format('select %L || json_build_object(''about'', ''rows'', ''table'', %L, ''rows'', count(*), ''bytes'', %s) from only %s', '{SAYS}', c.oid::regclass, pg_table_size(c.oid), c.oid::regclass)
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind = 'r' and {own} order by pg_table_size(c.oid) desc, c.oid::regclass::text limit {COUNTED} \gexec
+\set fleet_dumped `{dump} --snapshot=$FLEET_SNAPSHOT >&3 </dev/null && echo on || echo off`
+\if :fleet_dumped
+\else
+do $$ begin raise exception 'pg_dump failed'; end $$;
+\endif
+commit;
+\echo {DONE}
+"
+    )
+}
+
+const DUMP: &str = "pg_dump --format=custom --compress=0 --no-password";
+const PSQL: &str = "psql -X -q -v ON_ERROR_STOP=1 --no-password -f -";
+
+/// Dumps the database of a service.
+#[must_use]
+pub fn inside(database: &Database) -> Cmd {
+    let (user, name) = (quote(&database.user), quote(&database.name));
+    let psql = format!("{PSQL} -U {user} -d {name} 3>&1 1>&2");
+    let text = format!(
+        "set -eu\n{}{}",
+        find_container(&database.stack, &database.service),
+        packed(&format!("docker exec -i \"$db\" sh -c {}", quote(&psql)))
+    );
+    let script = script(&format!("{DUMP} -U {user} -d {name}"));
+    Cmd::new(["sh", "-c", text.as_str()]).stdin(Stdin::Public(script.into_bytes())).sudo()
+}
+
+/// Roles of the server that a service runs, with the hashes of their passwords.
+#[must_use]
+pub fn roles(database: &Database) -> Cmd {
+    let text = format!(
+        "set -eu\n{}{}",
+        find_container(&database.stack, &database.service),
+        packed(&format!(
+            "docker exec \"$db\" pg_dumpall --globals-only --no-password -U {} -l {}",
+            quote(&database.user),
+            quote(&database.name)
+        ))
+    );
+    Cmd::script(text, Vec::<String>::new()).sudo()
+}
+
+/// A database that is not in the stack, reached from the client's host.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// Environment of libpq, such as `PGHOST` and `PGPASSWORD`: names and values of one line.
+    pub environment: Vec<(String, Secret<String>)>,
+    /// Image whose programs are used instead of the host's own, such as `postgres:17`.
+    pub image: Option<String>,
+}
+
+/// Dumps a database outside the stack with the host's own pg_dump, or one in a throwaway container.
+/// The address travels on standard input and then in the environment: it holds the password.
+#[must_use]
+pub fn outside(database: &Outside) -> Cmd {
+    let names: Vec<&str> = database.environment.iter().map(|(name, _)| name.as_str()).collect();
+    let reads: String = names.iter().map(|name| format!("IFS= read -r {name}\nexport {name}\n")).collect();
+    let psql = quote(&format!("{PSQL} 3>&1 1>&2")).into_owned();
+    let (check, run) = match &database.image {
+        Some(image) => {
+            let passed: String = names.iter().map(|name| format!(" -e {name}")).collect();
+            let run = format!(
+                "docker run --rm -i --network host{passed} --entrypoint sh {} -c {psql}",
+                quote(image)
+            );
+            ("", run)
+        }
+        None => (
+            "command -v pg_dump >/dev/null 2>&1 || { echo 'fleet: this host has no pg_dump, and [database] of the stack names no image with one' >&2; exit 69; }\n",
+            format!("sh -c {psql}"),
+        ),
+    };
+    let text = format!("set -eu\n{reads}{check}{}", packed(&run));
+    let values: String =
+        database.environment.iter().map(|(_, value)| format!("{}\n", value.reveal())).collect();
+    let input = format!("{values}{}", script(DUMP));
+    Cmd::new(["sh", "-c", text.as_str()]).stdin(Stdin::Secret(input.into_bytes())).sudo()
+}
