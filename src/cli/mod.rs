@@ -22,6 +22,7 @@ mod lock;
 mod logs;
 mod migrate;
 mod migrations;
+mod past;
 mod policy;
 mod preview;
 mod provision;

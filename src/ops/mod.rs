@@ -7,6 +7,7 @@ pub mod apt;
 pub mod certbot;
 pub mod compose;
 pub mod files;
+pub mod hook;
 pub mod host;
 pub mod lease;
 pub mod postgres;
