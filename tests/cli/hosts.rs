@@ -264,17 +264,19 @@ fn a_lease_that_ran_out_holds_nobody_and_a_host_that_is_away_is_told() {
 }
 
 #[test]
-fn every_command_opens_one_connection_by_either_transport() {
+fn every_look_costs_one_connection_and_one_command_by_either_transport() {
     for transport in ["native", "openssh"] {
         let town = Town::new(2);
         town.fleet.edit("stack = \"tiny\"\n", &format!("stack = \"tiny\"\ntransport = \"{transport}\"\n"));
         let mut before = 0;
+        // One question, one answer: whatever is asked goes in one command.
         let mut count = |words: &str, code: i32| {
             let done = town.fleet.say(words);
             assert_eq!(done.code, code, "{transport}: {words}\n{}", done.all());
             before += 1;
             for host in &town.hosts {
-                assert_eq!(host.connections(), before, "{transport}: {words}");
+                assert_eq!(host.connections(), before, "connections, {transport}: {words}");
+                assert_eq!(host.commands(), before, "commands, {transport}: {words}");
             }
             done
         };
@@ -286,7 +288,8 @@ fn every_command_opens_one_connection_by_either_transport() {
         count("update --all --dry-run", 0);
         count("update --all --check", 5);
         count("lock show --all", 0);
-        count("test-ssh --all", 0);
+        town.fleet.say("test-ssh --all").ok();
+        assert!(town.hosts.iter().all(|host| host.connections() == before + 1), "{transport}: test-ssh");
         // First contact was the first command: both are on record now.
         assert_eq!(town.fleet.read("known_hosts").lines().count(), 2);
         let shell = town.fleet.run(["ssh", "ville-lyon", "--", "whoishere"]).ok();
