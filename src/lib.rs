@@ -21,6 +21,7 @@ pub mod plan;
 pub mod engine;
 pub mod fs_atomic;
 pub mod keys;
+pub mod ship;
 pub mod source;
 pub mod ssh;
 pub mod stack_source;

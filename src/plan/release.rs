@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use super::system::differs;
-use super::{Action, Change, Desired, Refusal, Step};
+use super::{Action, BuiltHere, Change, Desired, Refusal, Step, changes};
 use crate::facts::{Facts, ReleaseMark};
+use crate::ops::ship::{self, Ship};
 use crate::ops::{compose, files, release};
 use crate::ssh::Rsync;
 
@@ -17,7 +18,12 @@ const PUSH_LIMIT: Duration = Duration::from_secs(1800);
 pub(super) fn prepare(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Refusal> {
     let mut steps = Vec::new();
     drift(desired, facts)?;
-    if !up_to_date(desired, facts) {
+    if named_are_as_wanted(desired, facts) {
+        return Ok(steps);
+    }
+    if sealed(desired, facts) {
+        images(desired, facts, &mut steps);
+    } else if !up_to_date(desired, facts) {
         push(desired, facts, &mut steps);
         images(desired, facts, &mut steps);
         let seal = release::complete_mark(&desired.layout, &desired.release.id);
@@ -37,6 +43,33 @@ pub(super) fn up_to_date(desired: &Desired, facts: &Facts) -> bool {
             && facts.releases.get(&state.release).is_some_and(|release| release.mark == ReleaseMark::Complete)
     }) && facts.drift.is_empty()
         && wanted.mounts.iter().all(|file| !differs(file, facts))
+}
+
+/// Whether the wanted release is on the host as it was sealed, and not the one that was committed
+/// last: it was tried before, or gone back from. It is not sent again.
+fn sealed(desired: &Desired, facts: &Facts) -> bool {
+    let wanted = &desired.release;
+    !up_to_date(desired, facts)
+        && facts.value("sealed") == Some(wanted.id.as_str())
+        && wanted.mounts.iter().all(|file| !differs(file, facts))
+        && wanted.builds.iter().all(|build| facts.images.contains_key(&build.tag))
+}
+
+/// Whether the operator named services of which none would change.
+pub(super) fn named_are_as_wanted(desired: &Desired, facts: &Facts) -> bool {
+    let named = &desired.release.services;
+    let well = |service: &String| {
+        let mut containers = facts.containers.iter().filter(|container| container.service == *service);
+        containers.clone().next().is_some()
+            && containers.all(|container| {
+                container.well()
+                    && match facts.services.get(service) {
+                        Some(hash) => container.config_hash == *hash,
+                        None => changes::replaces(desired, facts, service) == Some(false),
+                    }
+            })
+    };
+    !named.is_empty() && facts.state.is_some() && facts.drift.is_empty() && named.iter().all(well)
 }
 
 /// Edits by hand are not lost without a word: they are refused until the operator says so.
@@ -89,7 +122,11 @@ fn push(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
 
 fn images(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
     let wanted = &desired.release;
-    for build in wanted.builds.iter().filter(|build| !facts.images.contains_key(&build.tag)) {
+    if let Some(here) = &wanted.built_here {
+        steps.extend(shipped(desired, facts, here));
+    }
+    let here = wanted.built_here.is_some();
+    for build in wanted.builds.iter().filter(|build| !here && !facts.images.contains_key(&build.tag)) {
         let context = format!("{}/{}", desired.layout.source(&wanted.id), build.context);
         steps.push(
             Step::run(
@@ -104,6 +141,40 @@ fn images(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
     steps.push(Step::run("pull images", Change::Create, wanted.project.pull_missing(&tags)).hint(
         "the host must reach the image registry; `docker = { registry_mirrors }` under [fleet] names mirrors",
     ));
+}
+
+/// The step that sends what was built on the operator's machine, where the host lacks any of it.
+fn shipped(desired: &Desired, facts: &Facts, here: &BuiltHere) -> Option<Step> {
+    let all: Vec<String> = desired.release.builds.iter().map(|build| build.tag.clone()).collect();
+    let lacking: Vec<String> = all.iter().filter(|tag| !facts.images.contains_key(*tag)).cloned().collect();
+    let platform = ship::platform(facts.value("arch").unwrap_or("amd64"));
+    let detail = |tag: &String| match here.known.get(tag).and_then(|of| of.get(&platform)) {
+        Some((layers, bytes)) => {
+            format!(
+                "{tag}, {platform}: {layers} layers, {}; only what the host lacks travels",
+                megabytes(*bytes)
+            )
+        }
+        None => format!("{tag}, {platform}: built on this machine first, once for all clients"),
+    };
+    let details: Vec<String> = lacking.iter().map(detail).collect();
+    (!lacking.is_empty()).then(|| Step {
+        title: "ship images".into(),
+        change: Change::Create,
+        details,
+        action: Action::Ship(Ship {
+            layout: desired.layout.clone(),
+            store: here.store.clone(),
+            platform,
+            lacking,
+            all,
+        }),
+        hint: Some("run the same command again: what arrived is not sent twice".into()),
+    })
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
 }
 
 fn placeholder(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
