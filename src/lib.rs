@@ -20,7 +20,9 @@ pub mod plan;
 
 pub mod engine;
 pub mod fs_atomic;
+pub mod http;
 pub mod keys;
+pub mod notify;
 pub mod source;
 pub mod ssh;
 pub mod stack_source;

@@ -22,6 +22,7 @@ mod lock;
 mod logs;
 mod migrate;
 mod migrations;
+mod notify;
 mod policy;
 mod preview;
 mod provision;
@@ -36,6 +37,7 @@ mod ssh;
 mod ssh_key;
 mod status;
 mod targets;
+mod tell;
 mod test_ssh;
 mod update;
 
@@ -87,6 +89,7 @@ enum Command {
     Logs(logs::Args),
     Ssh(ssh::Args),
     Exec(exec::Args),
+    Notify(notify::Args),
     Runs(runs::Args),
     Lock(lock::Args),
     Completions(completions::Args),
@@ -150,6 +153,7 @@ fn dispatch(app: &App, command: &Command) -> anyhow::Result<ExitKind> {
         Command::Logs(args) => logs::run(app, args),
         Command::Ssh(args) => ssh::run(app, args),
         Command::Exec(args) => exec::run(app, args),
+        Command::Notify(args) => notify::run(app, args),
         Command::Lock(args) => lock::run(app, args),
         Command::Runs(args) => runs::run(app, args),
         Command::Completions(args) => completions::run(app, args),

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Client, FleetSettings, Registry};
+use super::{Channel, Client, FleetSettings, Registry};
 
 impl Client {
     /// One client, schema `fleet.client/1`. The DSN is masked unless `reveal`.
@@ -89,6 +89,12 @@ impl Registry {
     #[must_use]
     pub fn to_json(&self, reveal: bool) -> Value {
         let clients: Vec<_> = self.clients.iter().map(|client| client.to_json(reveal)).collect();
-        json!({ "schema": "fleet.registry/1", "fleet": self.fleet.to_json(), "clients": clients })
+        let notify: Vec<_> = self.notify.iter().map(Channel::to_json).collect();
+        json!({
+            "schema": "fleet.registry/1",
+            "fleet": self.fleet.to_json(),
+            "notify": notify,
+            "clients": clients,
+        })
     }
 }

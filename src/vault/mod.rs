@@ -41,6 +41,10 @@ pub use rekey::{PendingRekey, Rekeyed};
 
 use identity::Identity;
 
+/// Stands where a client's name does for the secrets of the fleet itself, such as a webhook's URL. No client
+/// can have this name.
+pub const FLEET: &str = "_fleet";
+
 /// How long a writer waits for another by default.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -283,6 +287,7 @@ fn is_client(name: &str) -> bool {
         && name.bytes().all(inner)
         && !name.starts_with('-')
         && !name.ends_with('-')
+        || name == FLEET
 }
 
 /// Dates in the files are whole seconds.

@@ -4,6 +4,7 @@ mod bad_input;
 mod help;
 mod hosts;
 mod life;
+mod notify;
 mod poison;
 mod registry;
 mod runs;
