@@ -4,7 +4,9 @@
 //! -> [`plan`] -> [`engine`] -> [`event`] -> [`ui`]. The rooms up to `event` are pure: no files,
 //! no clock, no sockets, so that they are tested as values. `tests/laws.rs` keeps it that way.
 
+pub mod check;
 pub mod diagnostic;
+pub mod doctor;
 pub mod hint;
 pub mod registry;
 pub mod secret;

@@ -159,10 +159,12 @@ impl<'f> Assembler<'f> {
         let made = self.make(client)?;
         let settings = &self.fleet.registry.fleet;
         let layout = Layout::new(&made.stack.name);
+        let ping = self.fleet.ping_of(client)?;
         let redactor = Redactor::new(
             made.env
                 .secrets()
                 .map(|(name, value)| (name.to_owned(), value.clone()))
+                .chain(ping.clone().map(|url| ("checks.ping".to_owned(), url)))
                 .collect::<Vec<_>>()
                 .iter()
                 .map(|(name, value)| (name.as_str(), value)),
@@ -186,6 +188,8 @@ impl<'f> Assembler<'f> {
             tls: made.stack.tls.is_some(),
             compose_file: made.stack.compose.clone(),
             dotenv: made.stack.dotenv.clone(),
+            disk_percent: crate::check::Limits::of(&client.checks).disk_percent,
+            ping,
         };
         let tls = made.stack.tls.as_ref().map(|tls| certbot::Wanted {
             layout: layout.clone(),

@@ -136,6 +136,37 @@ impl Fleet {
         (opened, refused)
     }
 
+    /// The address that a client's own watch pings, its name filled in.
+    ///
+    /// # Errors
+    /// A secret that is named and not there, or that is no address.
+    pub fn ping_of(&self, client: &Client) -> anyhow::Result<Option<Secret<String>>> {
+        let Some(reference) = &client.checks.ping else { return Ok(None) };
+        let (value, hint) = match reference {
+            SecretRef::Env(name) => (std::env::var(name).ok(), format!("set {name} where fleet runs")),
+            SecretRef::Vault(name) => {
+                let secrets = self.vault()?.read_optional(crate::vault::FLEET)?;
+                let value = secrets.and_then(|secrets| Some(secrets.get(name)?.reveal().clone()));
+                (value, format!("fleet secrets set --fleet {name}"))
+            }
+        };
+        let plain = |url: &String| {
+            url.starts_with("http") && url.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
+        };
+        match value.filter(plain) {
+            Some(url) => {
+                let url = url.replace("{client}", &client.name);
+                Ok(Some(Secret::new(url.trim_end_matches('/').to_owned())))
+            }
+            None => Err(super::exit::refused(format!(
+                "checks.ping of {}: {} holds no address",
+                client.name,
+                reference.name()
+            ))
+            .hint(hint)),
+        }
+    }
+
     #[must_use]
     pub fn ssh_key(&self) -> PathBuf {
         self.dir.join(self.registry.fleet.ssh_key.as_str())

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::check::Wanted;
 use crate::engine;
 use crate::event::{Event, json_tests};
 use crate::facts::State;
@@ -114,13 +115,16 @@ fn the_state_is_the_state() {
 #[test]
 fn the_status_has_its_fields() {
     let expected = Expected {
-        client: "ville-lyon".into(),
         domain: wish::DOMAIN.into(),
-        http_status: Some(200),
-        tls: true,
+        judged: Wanted {
+            client: "ville-lyon".into(),
+            http_status: Some(200),
+            tls: true,
+            ..Wanted::default()
+        },
         sentry_path: Some("sentry".into()),
     };
-    let status = Status::of(&expected, &hosts::facts("current", &wish::desired()), 0.4);
+    let status = Status::of(&expected, &hosts::facts("current", &wish::desired()), 0.4, None);
     same_fields("fleet.status/1", &serde_json::to_value(status).unwrap(), &[]);
 }
 

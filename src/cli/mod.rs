@@ -7,8 +7,10 @@ mod app;
 mod ask;
 mod assemble;
 mod change;
+mod check;
 mod completions;
 mod context;
+mod doctor;
 mod exec;
 mod exit;
 mod explain;
@@ -20,6 +22,7 @@ mod json_doc;
 mod list;
 mod lock;
 mod logs;
+mod looking;
 mod migrate;
 mod migrations;
 mod notify;
@@ -86,6 +89,8 @@ enum Command {
     Rollback(rollback::Args),
     Migrate(migrate::Args),
     Status(status::Args),
+    Check(check::Args),
+    Doctor(doctor::Args),
     Logs(logs::Args),
     Ssh(ssh::Args),
     Exec(exec::Args),
@@ -150,6 +155,8 @@ fn dispatch(app: &App, command: &Command) -> anyhow::Result<ExitKind> {
         Command::Rollback(args) => rollback::run(app, args),
         Command::Migrate(args) => migrate::run(app, args),
         Command::Status(args) => status::run(app, args),
+        Command::Check(args) => check::run(app, args),
+        Command::Doctor(args) => doctor::run(app, args),
         Command::Logs(args) => logs::run(app, args),
         Command::Ssh(args) => ssh::run(app, args),
         Command::Exec(args) => exec::run(app, args),

@@ -6,6 +6,7 @@
 pub mod apt;
 pub mod certbot;
 pub mod compose;
+pub mod doctor;
 pub mod files;
 pub mod host;
 pub mod lease;

@@ -159,5 +159,6 @@ pub fn question(desired: &Desired) -> Cmd {
         tls: desired.tls.is_some(),
         release: Some((release.id.clone(), release.project.line())),
         health_url: desired.schedule.health_url.clone(),
+        own: Vec::new(),
     })
 }

@@ -5,6 +5,7 @@
 //! command, `edit` changes the text without touching a byte that it need not, `json` shows it.
 //! This room is pure: text goes in, values or findings come out.
 
+mod checks;
 mod client;
 mod draft;
 pub mod edit;

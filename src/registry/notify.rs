@@ -127,7 +127,7 @@ impl SecretRef {
         }
     }
 
-    fn to_json(&self) -> Json {
+    pub(super) fn to_json(&self) -> Json {
         match self {
             SecretRef::Vault(name) => json!({ "secret": name }),
             SecretRef::Env(name) => json!({ "env": name }),

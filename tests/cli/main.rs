@@ -1,6 +1,8 @@
 //! The program as its users meet it: the real binary, its words, its exit codes.
 
 mod bad_input;
+mod check;
+mod doctor;
 mod help;
 mod hosts;
 mod life;
