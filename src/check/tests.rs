@@ -40,7 +40,8 @@ const CLOCK: Clock = Clock { asked: 1_793_959_999, answered: 1_793_960_001 };
 fn each_fault_is_found_as_itself_and_nothing_else() {
     assert_eq!(failing(&facts(&[]), Some(CLOCK)), []);
     let end = ("end\tok", "disk_percent\t97\nend\tok");
-    let cases: &[(&[(&str, &str)], &str, &str)] = &[
+    type Case<'c> = (&'c [(&'c str, &'c str)], &'c str, &'c str);
+    let cases: &[Case<'_>] = &[
         (&[end], "disk", "disk 97% full"),
         (&[("MemAvailable\t1207400", "MemAvailable\t20000")], "memory", "memory 100% used"),
         (
@@ -187,8 +188,7 @@ fn a_simulated_week_tells_of_changes_only() {
         let text = serde_json::to_string(&memory).unwrap();
         memory = serde_json::from_str(&text).unwrap();
         for change in memory.fold("ville-lyon", &found, 2, now) {
-            let word =
-                change.text.map_or_else(|| format!("well after {} min", change.seconds / 60), |text| text);
+            let word = change.text.unwrap_or_else(|| format!("well after {} min", change.seconds / 60));
             told.push((minute, format!("{}: {word}", change.check)));
         }
         assert!(memory.failing.len() <= 1);

@@ -114,9 +114,6 @@ fn a_host_is_asked_with_the_rights_that_there_are() {
     // Nobody answers: the finding of the connection has its remedy, and the exit code says so.
     let done = fleet.run(["doctor", "ville-lyon", "--json"]);
     assert_eq!(done.code, 4, "{}", done.all());
-    assert!(
-        found(&done).join("\n").contains("error ville-lyon: port 22 does not answer from here"),
-        "{}",
-        done.all()
-    );
+    let reach = |one: &serde_json::Value| one["area"] == "reach" && one["client"] == "ville-lyon";
+    assert!(done.json().iter().any(reach), "{}", done.all());
 }

@@ -55,6 +55,8 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         findings.extend(looked.findings);
     }
     doctor::sort(&mut findings);
+    // What two looks find is one finding.
+    findings.dedup();
     if app.global.json {
         for finding in &findings {
             app.out(&record(finding).to_string())?;
@@ -91,7 +93,10 @@ fn values(fleet: &Fleet, clients: &[&Client]) -> anyhow::Result<Vec<Finding>> {
             Ok(stack) => findings.extend(doctor::settings(&fleet.registry, client, &stack)),
         }
         if let Err(error) = assembler.make(client) {
-            findings.extend(of_client(failed(Area::Registry, &error), name));
+            let error = super::explain::explain(error);
+            let sealed = crate::hint::find::<crate::vault::VaultError>(&error).is_some();
+            let area = if sealed { Area::Secrets } else { Area::Registry };
+            findings.extend(of_client(failed(area, &error), name));
         }
         if let Err(error) = fleet.ping_of(client) {
             findings.extend(of_client(failed(Area::Secrets, &error), name));
@@ -120,7 +125,7 @@ fn values(fleet: &Fleet, clients: &[&Client]) -> anyhow::Result<Vec<Finding>> {
 /// An error as findings: one for each place that it names, with its hint as the remedy.
 fn failed(area: Area, error: &anyhow::Error) -> Vec<Finding> {
     let value = ui::error::to_json(error);
-    let text = |value: &Value| value.as_str().map(|text| ui::flat(text)).unwrap_or_default();
+    let text = |value: &Value| value.as_str().map(ui::flat).unwrap_or_default();
     let each = value["diagnostics"].as_array().into_iter().flatten().map(|one| {
         let line = one["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();
         let what = format!("{}{line}: {}: {}", text(&one["file"]), text(&one["key"]), text(&one["message"]));

@@ -141,7 +141,7 @@ pub fn hmac_by_openssl(key_hex: &str, text: &str) -> String {
     String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
 }
 
-/// aiosmtpd, which insists upon TLS and a login.
+/// aiosmtpd (Debian's package, so Debian's python), which insists upon TLS and a login.
 pub struct Mail {
     pub port: u16,
     server: Child,
@@ -154,7 +154,7 @@ impl Mail {
         let dir = tempfile::tempdir().unwrap();
         let kept = dir.path().join("mails");
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/notify/smtp.py");
-        let mut server = Command::new("python3")
+        let mut server = Command::new("/usr/bin/python3")
             .arg(program)
             .arg(mode)
             .args([certificates.join("cert.pem"), certificates.join("key.pem"), kept.clone()])
