@@ -4,15 +4,22 @@
 //! passed over, and a value that does not parse is as good as absent.
 
 mod derived;
+mod parts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 pub use derived::Dump;
+use parts::plain_id;
+pub use parts::{Container, FileFact, Lease, OldFile, ReleaseFact, ReleaseMark, State, Unit};
 
+/// Most bytes of old files that are kept of one answer.
+const MAX_OLD: usize = 1024 * 1024;
+/// Most rendered files that one release may have.
+const MAX_WRITTEN: usize = 500;
 /// Longest value kept, in bytes: a hostile host fills no memory.
 const MAX_VALUE: usize = 256 * 1024;
 
@@ -44,126 +51,12 @@ pub struct Facts {
     pub own_checks: BTreeMap<String, String>,
     /// Ports of the web that something holds, and what: `docker PROJECT NAME` or `program NAME`.
     pub held_ports: BTreeMap<u16, String>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unit {
-    pub enabled: String,
-    pub active: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileFact {
-    pub sha256: String,
-    /// Octal, as `stat -c %a` prints it.
-    pub mode: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Container {
-    pub id: String,
-    pub service: String,
-    /// `running`, `restarting`, `exited`...
-    pub status: String,
-    /// `healthy`, `unhealthy`, `starting`, or `none` without a health check.
-    pub health: String,
-    pub restarts: u32,
-    pub started_at: String,
-    pub image: String,
-    /// Compose's hash of what the container was made from.
-    pub config_hash: String,
-}
-
-/// One release folder of a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReleaseFact {
-    pub mark: ReleaseMark,
-    /// As it was committed; `None` for one that never was.
-    pub state: Option<State>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReleaseMark {
-    /// A push was cut.
-    Partial,
-    /// Everything of it is there.
-    Complete,
-    /// It was tried and did not become healthy.
-    Failed,
-}
-
-impl ReleaseFact {
-    /// Whether a host can go back to it.
-    #[must_use]
-    pub fn kept(&self) -> bool {
-        self.mark == ReleaseMark::Complete && self.state.is_some()
-    }
-}
-
-impl Container {
-    #[must_use]
-    pub fn well(&self) -> bool {
-        self.status == "running" && matches!(self.health.as_str(), "healthy" | "none")
-    }
-}
-
-/// `/opt/<stack>/state.json`: written at the commit point of a release, and only there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
-    pub schema: String,
-    pub release: String,
-    /// What the release is made of; equal digests are the same release.
-    pub digest: String,
-    /// Code version the release was made from.
-    pub version: String,
-    pub client: String,
-    pub domain: String,
-    pub images: BTreeMap<String, String>,
-    pub env_digest: String,
-    /// Digest of what the database's role was last given.
-    #[serde(default)]
-    pub password_digest: Option<String>,
-    pub who: String,
-    pub run: String,
-    pub at: String,
-    /// Release that served before this one.
-    #[serde(default)]
-    pub previous: Option<String>,
-}
-
-impl State {
-    /// Whether everything in it may go into paths and messages: a state that a host made up is as
-    /// good as none.
-    fn plain(&self) -> bool {
-        let harmless = |text: &str| {
-            matches!(crate::secret::clean(text), std::borrow::Cow::Borrowed(_))
-                && !text.contains(['\n', '\t'])
-        };
-        plain_id(&self.release)
-            && self.previous.as_deref().is_none_or(plain_id)
-            && [&self.version, &self.client, &self.domain, &self.who, &self.run, &self.at]
-                .into_iter()
-                .all(|text| harmless(text))
-            && self.images.iter().all(|(service, image)| harmless(service) && harmless(image))
-    }
-}
-
-/// Release ids become folder names on the host.
-fn plain_id(text: &str) -> bool {
-    let allowed = |char: char| char.is_ascii_alphanumeric() || "-_.".contains(char);
-    !text.is_empty() && text.len() <= 64 && !text.starts_with(['-', '.']) && text.chars().all(allowed)
-}
-
-/// Who is changing the host now. Times are seconds of the host's own clock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    pub holder: String,
-    pub run: String,
-    pub verb: String,
-    /// When it was first taken; a renewal keeps it.
-    #[serde(default)]
-    pub since: Option<u64>,
-    pub expires: u64,
+    /// Files of the current release that the wanted one has with another content, by their path.
+    pub old: BTreeMap<String, OldFile>,
+    /// Paths of everything that was rendered for the current release.
+    pub written: BTreeSet<String>,
+    /// Image references and the digests that they were pulled by.
+    pub digests: BTreeMap<String, String>,
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -248,8 +141,26 @@ impl Facts {
                 self.services.insert(name, next());
             }
             "image" => {
-                let name = next();
-                self.images.insert(name, next());
+                let (name, id, digest) = (next(), next(), next());
+                if digest.starts_with("sha256:") {
+                    self.digests.insert(name.clone(), digest);
+                }
+                self.images.insert(name, id);
+            }
+            "old" => {
+                let (size, content) = (next().parse().unwrap_or(0), next());
+                let path = words.collect::<Vec<_>>().join(" ");
+                let content = base64::engine::general_purpose::STANDARD.decode(content);
+                let kept: usize = self.old.values().map(|file| file.content.len()).sum();
+                if let Ok(content) = content
+                    && kept + content.len() <= MAX_OLD
+                {
+                    self.old.insert(path, OldFile { content: content.into(), size });
+                }
+            }
+            "written" if self.written.len() >= MAX_WRITTEN => {}
+            "written" => {
+                self.written.insert(value.to_owned());
             }
             "volume" => {
                 self.volumes.insert(value.to_owned());
@@ -322,14 +233,38 @@ impl Facts {
             hasher.update((text.len() as u64).to_be_bytes());
             hasher.update(text.as_bytes());
         };
-        for key in
-            ["os", "os_version", "current", "engine", "compose", "firewall", "live_serial", "disk_serial"]
-        {
+        for key in [
+            "os",
+            "os_version",
+            "codename",
+            "cloud_init",
+            "current",
+            "engine",
+            "compose",
+            "firewall",
+            "deploy_user",
+            "deploy_key",
+            "SwapTotal",
+            "live_serial",
+            "live_server",
+            "live_names",
+            "disk_serial",
+            "served_serial",
+        ] {
             add(self.value(key).unwrap_or(""));
         }
-        for (name, version) in &self.packages {
+        add(if self.expired("live") { "expired" } else { "valid" });
+        for port in &self.ssh_ports {
+            add(&port.to_string());
+        }
+        for (name, text) in self.packages.iter().chain(&self.dirs).chain(&self.services) {
             add(name);
-            add(version);
+            add(text);
+        }
+        for (name, unit) in &self.units {
+            add(name);
+            add(&unit.enabled);
+            add(&unit.active);
         }
         for (path, file) in &self.files {
             add(path);
@@ -337,6 +272,12 @@ impl Facts {
             add(&file.mode);
         }
         add(self.state.as_ref().map_or("", |state| &state.digest));
+        for (id, release) in &self.releases {
+            add(id);
+            add(release.mark.word());
+            add(release.state.as_ref().map_or("", |state| &state.digest));
+        }
+        add(if self.migrations.is_some() { "database" } else { "none" });
         for (name, hash) in self.migrations.iter().flatten() {
             add(name);
             add(hash);
@@ -344,8 +285,13 @@ impl Facts {
         for path in &self.drift {
             add(path);
         }
+        for (path, file) in &self.old {
+            add(path);
+            add(&crate::shell::hex(&Sha256::digest(&file.content)));
+        }
         for container in &self.containers {
             add(&container.id);
+            add(if container.well() { "well" } else { "not well" });
         }
         crate::shell::hex(&hasher.finalize())
     }
@@ -385,9 +331,21 @@ mod tests {
     }
 
     #[test]
-    fn the_basis_ignores_time_and_load_but_not_files() {
+    fn the_basis_ignores_time_and_load_but_nothing_that_a_plan_is_made_from() {
         let parse = |text: &str| Facts::parse(format!("{text}end\tok\n").as_bytes()).unwrap().basis();
         assert_eq!(parse("clock\t1\nload\t0.1\n"), parse("clock\t2\nload\t9\n"));
         assert_ne!(parse("file\ta 644 /x\n"), parse("file\tb 644 /x\n"));
+        for (one, other) in [
+            ("unit\ta.service enabled active\n", "unit\ta.service enabled failed\n"),
+            ("dir\t755 /opt\n", "dir\t700 /opt\n"),
+            ("ssh_port\t22\n", "ssh_port\t2222\n"),
+            ("release\tr1 complete\n", "release\tr1 failed\n"),
+            ("live_server\thttps://a\n", "live_server\thttps://b\n"),
+            ("database\tready\n", ""),
+            ("container\tid api running healthy 0 t i h\n", "container\tid api exited none 0 t i h\n"),
+            ("old\t1 YQ== .env\n", "old\t1 Yg== .env\n"),
+        ] {
+            assert_ne!(parse(one), parse(other), "{one}");
+        }
     }
 }

@@ -294,12 +294,25 @@ fn compose_understands_the_stacks_and_their_services_get_their_values() {
     let cases = [
         ("geoclic", 10, "env = { PUBLIC_NAME = \"L'Haÿ $1 ${X} \\\"100 %\\\" #1\" }"),
         ("assistant-auto", 3, ""),
+        ("neopro", 3, "env = { SUPABASE_URL = \"https://abcdefgh.supabase.co\" }"),
         ("apps/tiny", 2, "env = { GREETING = \"it's $5 ${X}\" }"),
     ];
     for (name, services, keys) in cases {
         let stack = load_stack(Path::new("tests"), name).unwrap_or_else(|error| panic!("{error:#}"));
         let client = client(keys);
-        let secret = |name: &str| (name.to_owned(), Secret::from(format!("p$w'{name}\\\\").as_str()));
+        let secret = |name: &str| {
+            let hard = format!("p$w'{name}\\\\");
+            let value = match name {
+                "DATABASE_URL" => {
+                    format!("postgresql://user:{hard}@db.example.com:6543/postgres?pgbouncer=true")
+                }
+                "REDIS_URL" => format!("rediss://default:{hard}@redis.example.com:6379"),
+                "SENDGRID_API_KEY" => format!("SG.{hard}"),
+                "SLACK_WEBHOOK_URL" => format!("https://hooks.example.com/{hard}"),
+                _ => hard,
+            };
+            (name.to_owned(), Secret::from(value.as_str()))
+        };
         let secrets = stack.env.vault_names().map(secret).collect();
         let home = tempfile::tempdir().unwrap();
         write(&render(&stack, &secrets, &client), home.path());

@@ -14,6 +14,7 @@ MIRROR_IMAGES=(
     postgres=postgres:17
     redis=redis:8
     python=python:3.13-slim
+    node=node:20-slim
 )
 
 # shellcheck disable=SC2016 # the hook is for mmdebstrap's shell

@@ -58,6 +58,8 @@ pub struct Assembled {
     pub redactor: Redactor,
     /// The client had no secrets before this run.
     pub first_secrets: bool,
+    /// Names of secrets whose former values are kept until the host runs with the new ones.
+    pub replaced: Vec<String>,
 }
 
 /// A client's rendered files and what they were made from.
@@ -71,6 +73,8 @@ pub struct Made {
     pub first_secrets: bool,
     /// Names of values that do not exist yet.
     pub pretended: Vec<String>,
+    /// Values that were replaced and that some host may still have, oldest first.
+    former: BTreeMap<String, Vec<Secret<String>>>,
     source: Option<Arc<Snapshot>>,
 }
 
@@ -122,7 +126,8 @@ impl<'f> Assembler<'f> {
     pub fn make(&mut self, client: &Client) -> anyhow::Result<Made> {
         let stack = self.fleet.stack(client)?;
         let source = self.source(&stack)?;
-        let (secrets, first_secrets, pretended) = self.secrets(client, &stack)?;
+        let Values { now: secrets, former, first: first_secrets, pretended } =
+            self.secrets(client, &stack)?;
         let env = stack.env.resolve(EnvInput {
             client,
             fleet: self.fleet.registry.fleet.name.as_str(),
@@ -132,23 +137,18 @@ impl<'f> Assembler<'f> {
         let images = images::tags(&stack, source.as_deref())?;
         let version = images::version(source.as_deref());
         let source_digest = source.as_ref().map(|source| source.digest(""));
-        // The digest does not depend on the release's name, so a first rendering gives the name.
         let named = |id: &str| stack::ReleaseContext::new(&stack.name, id, version.as_str());
-        let render = |release: &stack::ReleaseContext| {
-            stack.render(&stack::RenderInput {
-                client,
-                fleet: self.fleet.registry.fleet.name.as_str(),
-                env: &env,
-                release,
-                images: &images,
-                source_digest: source_digest.as_deref(),
-            })
+        let input = stack::RenderInput {
+            client,
+            fleet: self.fleet.registry.fleet.name.as_str(),
+            env: &env,
+            release: &named("draft"),
+            images: &images,
+            source_digest: source_digest.as_deref(),
         };
-        let draft = render(&named("draft"))?;
-        let digest = draft.digest;
-        let release = named(&digest[..12]);
-        let rendered = render(&release)?;
-        Ok(Made { stack, env, rendered, release, images, digest, first_secrets, pretended, source })
+        let (rendered, release) = stack.render_as(&input, |digest| named(&digest[..12]))?;
+        let digest = rendered.digest.clone();
+        Ok(Made { stack, env, rendered, release, images, digest, first_secrets, pretended, former, source })
     }
 
     /// Everything about one client that a planner needs.
@@ -160,14 +160,12 @@ impl<'f> Assembler<'f> {
         let settings = &self.fleet.registry.fleet;
         let layout = Layout::new(&made.stack.name);
         let ping = self.fleet.ping_of(client)?;
+        let former = made
+            .former
+            .iter()
+            .flat_map(|(name, values)| values.iter().map(move |value| (name.as_str(), value)));
         let redactor = Redactor::new(
-            made.env
-                .secrets()
-                .map(|(name, value)| (name.to_owned(), value.clone()))
-                .chain(ping.clone().map(|url| ("checks.ping".to_owned(), url)))
-                .collect::<Vec<_>>()
-                .iter()
-                .map(|(name, value)| (name.as_str(), value)),
+            made.env.secrets().chain(former).chain(ping.iter().map(|url| ("checks.ping", url))),
         );
         let health_url = made.stack.health_url(client.domain.as_str());
         let stack = made.stack.name.clone();
@@ -202,8 +200,7 @@ impl<'f> Assembler<'f> {
             certificate: tls.certificate.clone(),
             key: tls.key.clone(),
         });
-        let release =
-            release(&made, &layout, database, services, self.former_passwords(client, &made.stack)?)?;
+        let release = release(&made, &layout, database, services)?;
         let desired = Desired {
             client: client.name.to_string(),
             domain: client.domain.to_string(),
@@ -224,20 +221,20 @@ impl<'f> Assembler<'f> {
             release,
             overwrite_drift: false,
             rollback_to: None,
+            plain: made
+                .env
+                .values
+                .iter()
+                .filter(|(_, value)| !value.secret)
+                .map(|(name, value)| (name.clone(), value.value.reveal().clone()))
+                .collect(),
             layout,
             who: self.info.who.clone(),
             run: self.info.run.clone(),
             at: self.info.at.clone(),
         };
-        Ok(Assembled { desired, redactor, first_secrets: made.first_secrets })
-    }
-
-    /// Values that the database's role had before and that some host may still need, newest first.
-    fn former_passwords(&self, client: &Client, stack: &Stack) -> anyhow::Result<Vec<Secret<String>>> {
-        let Some(name) = stack.password_env() else { return Ok(Vec::new()) };
-        let secrets = self.vault.read_optional(client.name.as_str())?;
-        let former = secrets.map(|secrets| secrets.previous(name).iter().rev().cloned().collect());
-        Ok(former.unwrap_or_default())
+        let replaced = made.former.keys().cloned().collect();
+        Ok(Assembled { desired, redactor, first_secrets: made.first_secrets, replaced })
     }
 
     fn source(&mut self, stack: &Stack) -> anyhow::Result<Option<Arc<Snapshot>>> {
@@ -261,12 +258,7 @@ impl<'f> Assembler<'f> {
         Ok(Some(snapshot))
     }
 
-    #[expect(clippy::type_complexity, reason = "used once, just above")]
-    fn secrets(
-        &self,
-        client: &Client,
-        stack: &Stack,
-    ) -> anyhow::Result<(BTreeMap<String, Secret<String>>, bool, Vec<String>)> {
+    fn secrets(&self, client: &Client, stack: &Stack) -> anyhow::Result<Values> {
         let name = client.name.as_str();
         let known = self.vault.read_optional(name)?;
         if known.is_none() && self.vault.index(name)?.is_some() {
@@ -277,23 +269,36 @@ impl<'f> Assembler<'f> {
         let present: BTreeSet<String> =
             known.iter().flat_map(|secrets| secrets.names()).map(str::to_owned).collect();
         let wanted = stack.env.to_generate(|name| present.contains(name));
-        let mut values: BTreeMap<String, Secret<String>> = BTreeMap::new();
+        let mut values = Values { first: first && !wanted.is_empty(), ..Values::default() };
         let mut rng = rand::rng();
-        let mut pretended = Vec::new();
-        if self.new_secrets == NewSecrets::Keep && !wanted.is_empty() {
-            let (secrets, _) = self.vault.ensure(name, &wanted, false, &mut rng, jiff::Timestamp::now())?;
-            values.extend(secrets.iter().map(|(name, value)| (name.to_owned(), value.clone())));
+        let kept = if self.new_secrets == NewSecrets::Keep && !wanted.is_empty() {
+            Some(self.vault.ensure(name, &wanted, false, &mut rng, jiff::Timestamp::now())?.0)
         } else {
-            if let Some(secrets) = &known {
-                values.extend(secrets.iter().map(|(name, value)| (name.to_owned(), value.clone())));
-            }
             for (name, generator) in &wanted {
-                values.insert(name.clone(), generate(generator, &mut rng));
-                pretended.push(name.clone());
+                values.now.insert(name.clone(), generate(generator, &mut rng));
+                values.pretended.push(name.clone());
             }
+            known
+        };
+        if let Some(secrets) = &kept {
+            values.now.extend(secrets.iter().map(|(name, value)| (name.to_owned(), value.clone())));
+            let replaced = secrets.unconfirmed();
+            values.former = replaced.map(|name| (name.to_owned(), secrets.previous(name).to_vec())).collect();
         }
-        Ok((values, first && !wanted.is_empty(), pretended))
+        Ok(values)
     }
+}
+
+/// What the vault has for one client, read once.
+#[derive(Default)]
+struct Values {
+    now: BTreeMap<String, Secret<String>>,
+    /// Values that were replaced and that some host may still have, oldest first.
+    former: BTreeMap<String, Vec<Secret<String>>>,
+    /// The client had none before this run.
+    first: bool,
+    /// Names of values that do not exist yet.
+    pretended: Vec<String>,
 }
 
 fn release(
@@ -301,7 +306,6 @@ fn release(
     layout: &Layout,
     database: Option<Database>,
     services: &[String],
-    former: Vec<Secret<String>>,
 ) -> anyhow::Result<DesiredRelease> {
     let stack = &made.stack;
     let id = made.release.id.clone();
@@ -366,7 +370,12 @@ fn release(
             Some(_) => migrations::of(stack, made.source.as_ref().map(|source| source.root.as_path()))?,
             None => Vec::new(),
         },
-        former_passwords: former,
+        // Newest first.
+        former_passwords: stack
+            .password_env()
+            .and_then(|name| made.former.get(name))
+            .map(|values| values.iter().rev().cloned().collect())
+            .unwrap_or_default(),
         password: stack
             .password_env()
             .and_then(|name| made.env.values.get(name))

@@ -112,10 +112,12 @@ pub fn run(
     let new_secrets = if previewing { NewSecrets::Pretend } else { NewSecrets::Keep };
     let mut assembler = Assembler::new(fleet, info.clone(), new_secrets)?;
     let mut jobs = Vec::new();
+    let mut replaced: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for client in clients.iter().filter(|client| !wish.left_out.contains_key(client.name.as_str())) {
         let mut desired = assembler.assemble(client, wish.services)?.with(wish);
         desired.desired.release.bake = wish.policy.bake;
         desired.desired.overwrite_drift = options.overwrite_drift;
+        replaced.insert(client.name.to_string(), std::mem::take(&mut desired.replaced));
         jobs.push(Job {
             verb: wish.verb,
             target: fleet.target(client),
@@ -180,7 +182,7 @@ pub fn run(
         }
         // A rollback may run with the values from before, and so may a service that was left out.
         if wish.stages.contains(&Stage::Rollout) && wish.services.is_empty() {
-            settle(fleet, &run.report)?;
+            settle(fleet, &run.report, &replaced)?;
         }
         report = telling.is_some().then(|| run.report.clone());
         Ok(run.finish())
@@ -227,16 +229,12 @@ fn refused_by_plan(report: &Report) -> bool {
 }
 
 /// Values that were replaced are let go of once the client's host runs with the new ones.
-fn settle(fleet: &Fleet, report: &Report) -> anyhow::Result<()> {
-    let vault = fleet.vault()?;
+fn settle(fleet: &Fleet, report: &Report, replaced: &BTreeMap<String, Vec<String>>) -> anyhow::Result<()> {
     for host in &report.hosts {
-        if !matches!(host.outcome, Outcome::Changed { .. } | Outcome::Unchanged) {
-            continue;
-        }
-        let Some(secrets) = vault.read_optional(&host.client)? else { continue };
-        let replaced: Vec<String> = secrets.unconfirmed().map(str::to_owned).collect();
-        if !replaced.is_empty() {
-            vault.confirm(&host.client, &replaced, jiff::Timestamp::now())?;
+        if let Some(names) = replaced.get(&host.client).filter(|names| !names.is_empty())
+            && matches!(host.outcome, Outcome::Changed { .. } | Outcome::Unchanged)
+        {
+            fleet.vault()?.confirm(&host.client, names, jiff::Timestamp::now())?;
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! The plan, shown before anything is touched: what is printed is what the engine gets.
 
+mod changes;
+
 use serde_json::{Value, json};
 
 use crate::engine::Surveyed;
@@ -9,8 +11,8 @@ use crate::ui::{Look, Role};
 /// Name and version of the JSON form.
 const SCHEMA: &str = "fleet.plan/1";
 
-/// Clients with the same steps are shown once, under all their names; of the details, only what is
-/// the same for all of them.
+/// Clients with the same steps are shown once, under all their names; of what differs between them,
+/// only what is the same for all or, of a file, the difference that most of them share.
 #[must_use]
 pub fn text(hosts: &[Surveyed], look: &Look, verbose: bool) -> String {
     let mut groups: Vec<(Vec<&str>, Vec<&Surveyed>)> = Vec::new();
@@ -23,12 +25,7 @@ pub fn text(hosts: &[Surveyed], look: &Look, verbose: bool) -> String {
     }
     let mut out = String::new();
     for (titles, members) in groups {
-        let names: Vec<&str> = members.iter().map(|host| host.job.target.name.as_str()).collect();
-        let who = match names.len() {
-            0..=6 => names.join(", "),
-            count => format!("{} and {} more", names[..5].join(", "), count - 5),
-        };
-        out.push_str(&look.paint(Role::Strong, &who));
+        out.push_str(&look.paint(Role::Strong, &who(members.iter().map(|host| name(host)))));
         out.push_str(if titles.is_empty() { ": nothing to do\n" } else { "\n" });
         for (index, (stage, step)) in steps(members[0]).enumerate() {
             let same = |host: &&Surveyed| {
@@ -42,8 +39,22 @@ pub fn text(hosts: &[Surveyed], look: &Look, verbose: bool) -> String {
                 }
             }
         }
+        changes::text(&mut out, &members, look, verbose);
     }
     out
+}
+
+fn name(host: &Surveyed) -> &str {
+    host.job.target.name.as_str()
+}
+
+/// Some names, and how many there are beyond them.
+fn who<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    match names.len() {
+        0..=6 => names.join(", "),
+        count => format!("{} and {} more", names[..5].join(", "), count - 5),
+    }
 }
 
 /// Who comes when, where there is more than one wave.
@@ -54,11 +65,7 @@ pub fn waves(hosts: &[Surveyed], waves: &[Vec<usize>]) -> String {
     }
     let mut out = String::new();
     for (number, wave) in waves.iter().enumerate() {
-        let names: Vec<&str> = wave.iter().map(|index| hosts[*index].job.target.name.as_str()).collect();
-        let who = match names.len() {
-            0..=6 => names.join(", "),
-            count => format!("{} and {} more", names[..5].join(", "), count - 5),
-        };
+        let who = who(wave.iter().map(|index| name(&hosts[*index])));
         out.push_str(&format!("wave {}: {who}\n", number + 1));
     }
     out
@@ -101,6 +108,9 @@ pub fn record(host: &Surveyed, run: &str) -> Value {
         "pending": host.pending(),
         "basis": host.facts.basis(),
         "stages": stages,
+        "files": host.changes.files.iter().map(changes::file).collect::<Vec<_>>(),
+        "services": host.changes.services.iter().map(changes::service).collect::<Vec<_>>(),
+        "migrations": host.changes.migrations,
     })
 }
 
@@ -118,3 +128,6 @@ fn step(step: &Step) -> Value {
     };
     json!({ "title": step.title, "change": change, "details": step.details, "command": command })
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,9 @@ use crate::registry::Client;
 /// Pushes the source, builds or pulls what changed, migrates the database, restarts only the
 /// services whose image, settings or files changed, and waits until they are healthy. A client
 /// that is as wanted already stays untouched.
+///
+/// The plan shows each file that changes as a difference, secrets masked, and why each service is
+/// replaced; -v shows long differences whole.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   fleet update --all

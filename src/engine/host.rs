@@ -8,7 +8,7 @@ use super::{Engine, Job, Surveyed};
 use crate::event::{EventKind, Fault, Outcome, StepResult};
 use crate::facts::Facts;
 use crate::ops::lease;
-use crate::plan::{self, Desired, StagePlan, Step, Undo};
+use crate::plan::{self, Desired, Stage, StagePlan, Step, Undo};
 use crate::shell::Cmd;
 use crate::ssh::{Exit, Output, Session, SessionError, Sink, Target};
 
@@ -88,7 +88,10 @@ pub(super) async fn survey(engine: &Engine, job: Job, started: Instant) -> Resul
         .map(|stage| plan::plan(*stage, &job.desired, &facts))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|refusal| refused(&refusal.message, &refusal.hint))?;
-    Ok(Surveyed { job, session, facts, plans, started })
+    let pending = plans.iter().any(|plan| plan.stage == Stage::Rollout && !plan.steps.is_empty());
+    let changes =
+        if pending { plan::changes::of(&job.desired, &facts, &job.redactor) } else { Default::default() };
+    Ok(Surveyed { job, session, facts, plans, changes, started })
 }
 
 pub(super) async fn execute(engine: &Engine, host: Surveyed, recheck: bool) -> Result<Outcome, Outcome> {

@@ -23,6 +23,7 @@ pub use emit::Emitter;
 
 use crate::event::{EventKind, Fault, Outcome};
 use crate::facts::Facts;
+use crate::plan::changes::Changes;
 use crate::plan::{Desired, Stage, StagePlan};
 use crate::secret::Redactor;
 use crate::shell::Cmd;
@@ -59,6 +60,8 @@ pub struct Surveyed {
     pub facts: Facts,
     /// The first stage exactly, the later ones as they look from here.
     pub plans: Vec<StagePlan>,
+    /// What a new release changes there, for whoever reads the plan.
+    pub changes: Changes,
     started: Instant,
 }
 

@@ -13,9 +13,20 @@ use crate::ssh::Answer;
 
 /// A host that was looked at and is to be changed, and the id of its run.
 pub(crate) async fn surveyed() -> (Surveyed, String) {
-    let mut rig = Rig::new("bare-debian-13");
+    let mut rig = Rig::new("older-files");
     let mut survey = rig.survey().await;
     (survey.hosts.remove(0), "run-1".into())
+}
+
+/// The same with a wish of one's own, on one of the hosts of `tests/facts/`.
+pub(crate) async fn surveyed_on(host: &str, alter: impl FnOnce(&mut Desired)) -> Surveyed {
+    let rig = Rig::new(host);
+    let mut desired = crate::plan::tests::wish::desired();
+    alter(&mut desired);
+    let job = Job { desired: Arc::new(desired.clone()), ..rig.job() };
+    let mut found = rig.engine.survey(vec![job]).await.hosts.remove(0);
+    found.job.target.name = desired.client;
+    found
 }
 
 /// The happy path, event by event: prepare from the survey, rollout from a look of its own.

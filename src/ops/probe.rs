@@ -24,6 +24,8 @@ pub struct Question {
     /// Release that is wanted, and the Compose command line of it.
     pub release: Option<(String, String)>,
     pub health_url: Option<String>,
+    /// Digest and path in the release of files whose present content is wanted where it differs.
+    pub compare: Vec<(String, String)>,
     /// The stack's own checks.
     pub own: Vec<Own>,
 }
@@ -60,6 +62,9 @@ pub fn probe(question: &Question) -> Cmd {
     set("COMPOSE", &compose);
     set("TLS", if question.tls { "yes" } else { "no" });
     set("HEALTH_URL", question.health_url.as_deref().unwrap_or(""));
+    let compare: Vec<String> =
+        question.compare.iter().map(|(digest, path)| format!("{digest} {path}")).collect();
+    let _ = writeln!(text, "COMPARE={}", quote(&compare.join("\n")));
     let own: String =
         question.own.iter().map(|check| own(&question.stack, &question.domain, check)).collect();
     text.push_str(&SCRIPT.replace("# @own@\n", &own));
@@ -125,5 +130,39 @@ mod tests {
         assert_eq!(facts.dirs["/etc"], "755");
         assert!(facts.number("MemTotal").unwrap() > 0);
         assert!(facts.number("disk_free").unwrap() > 0);
+    }
+
+    #[test]
+    fn files_that_differ_from_the_wanted_ones_come_with_the_answer() {
+        use sha2::{Digest as _, Sha256};
+        let dir = tempfile::tempdir().unwrap();
+        let release = dir.path().join("releases/r1");
+        std::fs::create_dir_all(release.join("a dir")).unwrap();
+        std::os::unix::fs::symlink("releases/r1", dir.path().join("current")).unwrap();
+        let digest = |text: &str| crate::shell::hex(&Sha256::digest(text));
+        let mut written = String::new();
+        for (name, text) in [("same", "1"), ("a dir/it's", "old\n\0\x1b[2J"), ("gone", "g"), ("empty", "")] {
+            std::fs::write(release.join(name), text).unwrap();
+            written.push_str(&format!("{}  {name}\n", digest(text)));
+        }
+        written.push_str(&format!("{}  /opt/x/files/1/nginx.conf\n", digest("n")));
+        std::fs::write(release.join(".sha256"), written).unwrap();
+        std::fs::write(release.join("large"), "x".repeat(70_000)).unwrap();
+        let wanted = [("same", "1"), ("a dir/it's", "new"), ("empty", "e"), ("large", "l"), ("new", "n")];
+        let compare = wanted.map(|(name, text)| (digest(text), name.to_owned())).to_vec();
+        let question = Question { stack: "no-such-stack".into(), compare, ..Question::default() };
+        let text = String::from_utf8(probe(&question).input().bytes().to_vec()).unwrap();
+        let text = text.replace("base=/opt/$STACK", &format!("base={}", dir.path().display()));
+        let output = Command::new("sh").args(["-c", &text]).output().unwrap();
+        let facts = Facts::parse(&output.stdout).unwrap();
+        let names: Vec<&str> = facts.old.keys().map(String::as_str).collect();
+        assert_eq!(names, ["a dir/it's", "empty", "large"]);
+        assert_eq!(facts.old["a dir/it's"].content.as_slice(), b"old\n\0\x1b[2J");
+        assert!(facts.old["empty"].whole() && !facts.old["large"].whole());
+        assert_eq!(
+            facts.written.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["a dir/it's", "empty", "gone", "same"]
+        );
+        assert!(!format!("{facts:?}").contains("2J"), "content of a file is never printed");
     }
 }

@@ -82,6 +82,17 @@ done
 if [ -f "$base/current/.sha256" ]; then
     (cd "$base/current" && sha256sum -c --quiet .sha256 2>/dev/null) | sed -n 's/: FAILED.*$//p' | while IFS= read -r path; do say drift "$path"; done
 fi
+# What the current release has of the files that another is about to have, where they differ.
+if [ -n "$COMPARE" ] && [ -d "$base/current" ]; then
+    printf '%s\n' "$COMPARE" | while IFS=' ' read -r digest path; do
+        file=$base/current/$path
+        [ -f "$file" ] || continue
+        [ "$(sha256sum <"$file" | cut -c1-64)" = "$digest" ] || say old "$(stat -c %s "$file") $(head -c 65536 "$file" | base64 | tr -d '\n') $path"
+    done
+    if [ -f "$base/current/.sha256" ]; then
+        sed -n 's/^[0-9a-f]\{64\}  \([^/].*\)$/\1/p' "$base/current/.sha256" | head -n 500 | while IFS= read -r path; do say written "$path"; done
+    fi
+fi
 lease=/run/lock/fleet-$STACK.lease
 if [ -f "$lease" ]; then say lease "$(encoded "$lease")"; fi
 if [ -f "$base/backups/last" ]; then say backup "$(head -c 300 "$base/backups/last" | tr '\n\t' '  ')"; fi
@@ -104,7 +115,7 @@ if have docker; then
             # What each service of the wanted release would be: a container with another hash is replaced.
             timeout 30 sh -c "$COMPOSE config --hash '*'" 2>/dev/null | while read -r service hash; do say service "$service $hash"; done
         fi
-        timeout 20 docker image ls --no-trunc --format 'image	{{.Repository}}:{{.Tag}} {{.ID}}'
+        timeout 20 docker image ls --no-trunc --format 'image	{{.Repository}}:{{.Tag}} {{.ID}} {{.Digest}}'
         timeout 20 docker volume ls --filter "label=com.docker.compose.project=$STACK" --format 'volume	{{.Name}}'
         if [ -n "$DB_SERVICE" ]; then
             db=$(timeout 10 docker ps -q --filter "label=com.docker.compose.project=$STACK" --filter "label=com.docker.compose.service=$DB_SERVICE" | head -n 1)

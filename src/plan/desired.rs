@@ -40,6 +40,8 @@ pub struct Desired {
     pub overwrite_drift: bool,
     /// Release to go back to, in a rollback; the one before without.
     pub rollback_to: Option<String>,
+    /// Variables of the environment that are no secrets, with this client's values.
+    pub plain: BTreeMap<String, String>,
     pub who: String,
     pub run: String,
     /// RFC 3339, for the state file.
@@ -137,6 +139,12 @@ fn digest_of(password: &Secret<String>) -> String {
 }
 
 impl Desired {
+    /// The rendered files by their paths in the release.
+    pub(super) fn rendered(&self) -> impl Iterator<Item = (&str, &NewFile)> {
+        let dir = format!("{}/", self.layout.release(&self.release.id));
+        self.release.files.iter().map(move |file| (file.path.strip_prefix(&dir).unwrap_or(&file.path), file))
+    }
+
     /// Files of the machine that provisioning keeps as they shall be.
     pub(super) fn managed_files(&self) -> Vec<NewFile> {
         let mut files = vec![host::daemon_json(&self.registry_mirrors), host::unattended_upgrades()];

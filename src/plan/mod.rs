@@ -4,6 +4,7 @@
 //! A host that must be learned in stages (no Docker, then Docker) is planned in stages: each is
 //! planned from a probe of its own, by the same function that made the preview.
 
+pub mod changes;
 mod desired;
 pub mod health;
 mod release;
@@ -160,5 +161,9 @@ pub fn question(desired: &Desired) -> Cmd {
         release: Some((release.id.clone(), release.project.line())),
         health_url: desired.schedule.health_url.clone(),
         own: Vec::new(),
+        compare: desired
+            .rendered()
+            .map(|(path, file)| (crate::stack::sha256(&file.content), path.to_owned()))
+            .collect(),
     })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::health::Gate;
 use super::release::up_to_date;
-use super::{Action, Change, Desired, Refusal, Step, Undo};
+use super::{Action, Change, Desired, Refusal, Step, Undo, changes};
 use crate::facts::{Container, Facts, State};
 use crate::ops::compose::Project;
 use crate::ops::postgres::Migration;
@@ -144,6 +144,9 @@ fn changed(desired: &Desired, facts: &Facts, service: &str) -> bool {
     let mut containers = facts.containers.iter().filter(|container| container.service == service);
     if let Some(hash) = facts.services.get(service) {
         return !containers.any(|container| container.config_hash == *hash && container.well());
+    }
+    if let Some(replaces) = changes::replaces(desired, facts, service) {
+        return replaces || !containers.any(Container::well);
     }
     let Some(state) = &facts.state else { return true };
     state.images.get(service) != desired.release.images.get(service)

@@ -8,21 +8,26 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 
-use super::error::{ConnectError, Place};
+use super::error::ConnectError;
 use super::host_keys::HostKeyPolicy;
 use super::native::{self, Link, NativeSession};
 use super::turns::{Turns, processors};
-use super::{Session, Target, Transport, identity, jump};
+use super::{OpenSshSession, Session, Target, Transport, identity, jump};
 
 /// Handshakes at once per processor: each costs this side less than 1 ms, so most of them wait for
 /// their hosts.
 const TURNS: usize = 32;
+
+/// At once through the system's `ssh`. Each costs some 75 ms of a processor here, and many may go
+/// over a jump host that we know nothing of: below the 10 at which sshd begins to drop (MaxStartups).
+const OPENSSH_TURNS: usize = 8;
 
 type Carrier = Shared<BoxFuture<'static, Result<Arc<Link>, ConnectError>>>;
 
 /// Opens connections; kept for as long as a run lasts.
 pub struct Dialer {
     turns: Turns,
+    openssh: Turns,
     carriers: Mutex<HashMap<String, Carrier>>,
 }
 
@@ -30,6 +35,7 @@ impl Default for Dialer {
     fn default() -> Self {
         Dialer {
             turns: Turns::of((TURNS * processors()).clamp(TURNS, 4 * TURNS)),
+            openssh: Turns::of(OPENSSH_TURNS),
             carriers: Mutex::default(),
         }
     }
@@ -48,8 +54,7 @@ impl Dialer {
         Ok(match target.transport {
             Transport::Native => Arc::new(self.native(target, policy, native::KEEPALIVE).await?),
             Transport::OpenSsh => {
-                let place = Place { host: target.host.clone(), port: target.port };
-                return Err(ConnectError::TransportMissing { place });
+                Arc::new(self.openssh.take(OpenSshSession::connect(target, policy, None)).await?)
             }
         })
     }

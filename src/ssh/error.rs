@@ -117,9 +117,10 @@ pub enum ConnectError {
         public: Box<str>,
         said: Box<str>,
     },
-    /// The registry asks for a transport that this version does not have.
-    TransportMissing {
+    /// The system's `ssh` is missing or ended for a reason of its own.
+    Program {
         place: Place,
+        cause: String,
     },
     JumpInvalid {
         jump: String,
@@ -134,6 +135,9 @@ pub enum ConnectError {
         cause: String,
     },
 }
+
+/// Cause of [`ConnectError::Program`] when there is no `ssh`.
+pub(super) const NOT_INSTALLED: &str = "it is not installed";
 
 impl ConnectError {
     /// Whether it happened on this machine, before any host was asked.
@@ -203,9 +207,7 @@ impl ConnectError {
                 }
                 text
             }
-            TransportMissing { place } => {
-                format!("{place} asks for the system's ssh as transport, which this version does not have")
-            }
+            Program { place, cause } => format!("the system's ssh did not reach {place}: {cause}"),
             JumpInvalid { jump } => format!("jump host {jump:?} is not user@host:port"),
             JumpFailed { jump, cause } => format!("jump host {jump}: {}", cause.what()),
             JumpRefused { jump, place, cause } => {
@@ -308,11 +310,14 @@ impl ConnectError {
                 shown(path)
             ),
             AuthRefused { user, place, methods, public, .. } => refused(user, place, methods, public),
-            TransportMissing { .. } => {
-                "leave `transport` out in clients.toml: the built-in one reaches hosts directly, by an ssh-agent, \
-                 and through one jump host"
-                    .to_owned()
+            Program { cause, .. } if cause == NOT_INSTALLED => {
+                "install it (package openssh-client), or leave `transport` out in clients.toml".to_owned()
             }
+            Program { place, .. } => format!(
+                "see what `ssh -v {}` says: this client uses the system's ssh and your ssh_config \
+                 (`transport` in clients.toml)",
+                quote(&place.host)
+            ),
             JumpInvalid { .. } => {
                 "write `jump = \"user@host:port\"` in clients.toml (user and port may be left out)".to_owned()
             }

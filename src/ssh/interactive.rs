@@ -1,17 +1,24 @@
 //! `fleet ssh CLIENT`: the system's own `ssh`, held to the fleet's key and host keys.
 //!
 //! Only words are made here; the caller replaces itself by them. The operator's `ssh_config` is
-//! left out, so that what works here works in every other command.
-
-use std::path::Path;
+//! left out unless the client's transport is the system's `ssh`, so that what works here works in
+//! every other command.
 
 use super::identity::public_path;
-use super::{ConnectError, Target, jump};
+use super::native::KEEPALIVE;
+use super::openssh::options::{Manner, file, through};
+use super::{ConnectError, HostKeyPolicy, Target, Transport, jump, openssh};
 use crate::shell;
 
 /// The words of an `ssh` command line. `command` is run in a terminal; empty: a login shell. The
 /// host key must be on record: connect once before.
 pub fn argv(target: &Target, command: &[String]) -> Result<Vec<String>, ConnectError> {
+    if target.transport == Transport::OpenSsh {
+        let mut words = vec!["ssh".to_owned(), "-t".to_owned()];
+        let (policy, keepalive) = (HostKeyPolicy::Strict, KEEPALIVE);
+        words.extend(openssh::options::words(target, Manner { policy, config: None, keepalive })?);
+        return Ok(finish(words, target, command));
+    }
     let mut words = vec!["ssh".to_owned()];
     words.extend(options(target, "-t"));
     if let Some(jump) = &target.jump {
@@ -34,19 +41,6 @@ fn finish(mut words: Vec<String>, target: &Target, command: &[String]) -> Vec<St
         words.push(shell::join(command));
     }
     words
-}
-
-/// `ProxyCommand` for an `ssh` to the jump host. The outer ssh fills in `%h` and `%p` and takes every
-/// other doubled `%` for one.
-fn through(hop: &[String]) -> String {
-    let hop = shell::join(hop).replace('%', "%%").replacen("ssh ", "ssh -W '[%h]:%p' ", 1);
-    format!("ProxyCommand={hop}")
-}
-
-/// A path as ssh_config(5) reads it: `%` starts a token, spaces end a name, quotes hold it together.
-fn file(path: &Path) -> String {
-    let text = path.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
-    format!("\"{text}\"")
 }
 
 fn options(target: &Target, terminal: &str) -> Vec<String> {
@@ -74,7 +68,6 @@ fn options(target: &Target, terminal: &str) -> Vec<String> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::Transport;
     use super::*;
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) use self::link::{Approach, Link};
 use super::dialer::Dialer;
 use super::error::{ConnectError, Place};
 use super::host_keys::HostKeyPolicy;
-use super::rsync::Way;
+use super::rsync::{Carrier, Way};
 use super::turns::Turns;
 use super::{Output, Progress, Rsync, Session, SessionError, Sink, Target, Transfer};
 use crate::shell::Cmd;
@@ -94,7 +94,7 @@ impl Session for NativeSession {
     }
 
     async fn rsync(&self, what: &Rsync, progress: Option<Progress<'_>>) -> Result<Transfer, SessionError> {
-        let way = Way { link: &self.link, helper: self.helper.as_deref() };
+        let way = Way { carrier: Carrier::Channel(&self.link), helper: self.helper.as_deref() };
         super::rsync::push(way, what, self.root, progress).await
     }
 

@@ -2,8 +2,8 @@
 //!
 //! rsync starts this same program as its "remote shell"; that child hands its standard input and
 //! output to us over a private socket (descriptors, so nothing is copied twice) and we run rsync's
-//! remote command on a channel. No second connection, no second login. Over OpenSSH the remote
-//! shell is an `ssh` that may only join the master.
+//! remote command on a channel. No second connection, no second login. Over OpenSSH the descriptors
+//! go on to the master.
 //!
 //! Choices: what arrives belongs to root when we are root there, modes and times are kept, deletions
 //! come last, devices and sockets stay behind, and so do symbolic links that point out of the tree: a
@@ -28,6 +28,7 @@ use tokio::time::timeout;
 
 use self::answer::Reading;
 use super::native::Link;
+use super::openssh::Master;
 use super::turns::processors;
 use super::{Progress, Rsync, SessionError, Transfer};
 
@@ -42,17 +43,27 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Most of rsync's own complaints that is kept.
 const COMPLAINTS: usize = 64 << 10;
 
+/// The open connection.
+#[derive(Clone, Copy)]
+pub(super) enum Carrier<'a> {
+    Channel(&'a Link),
+    Master(&'a Master),
+}
+
 /// How rsync gets to the host: a channel that we join its streams to.
 pub(super) struct Way<'a> {
-    pub link: &'a Link,
+    pub carrier: Carrier<'a>,
     /// Another program than this one as rsync's remote shell.
     pub helper: Option<&'a Path>,
 }
 
 impl Way<'_> {
     /// Why the connection went away, if it did.
-    fn closed(&self) -> Option<String> {
-        self.link.handle.is_closed().then(|| self.link.end())
+    async fn closed(&self) -> Option<String> {
+        match self.carrier {
+            Carrier::Channel(link) => link.handle.is_closed().then(|| link.end()),
+            Carrier::Master(master) => (!master.alive().await).then(|| master.end()),
+        }
     }
 }
 
@@ -117,7 +128,7 @@ async fn run(
 
     let mut remote = None;
     let wait = async {
-        let serve = pump::serve(way.link, &listener);
+        let serve = pump::serve(way.carrier, &listener);
         tokio::pin!(serve);
         let status = loop {
             tokio::select! {
@@ -134,7 +145,7 @@ async fn run(
     let mut reading = Reading::new(progress);
     let (status, (), complaints) = tokio::join!(wait, reading.all(stdout), complaints(stderr));
     let status = status.map_err(here)?;
-    let closed = if status.success() { None } else { way.closed() };
+    let closed = if status.success() { None } else { way.closed().await };
     answer::verdict(status, what, remote, &complaints, closed)?;
     Ok(reading.finish())
 }

@@ -26,6 +26,14 @@ macro_rules! folder {
 pub const BUILTINS: &[Builtin] = &[
     folder!("assistant-auto": "stack.toml", "docker-compose.yml.tera", "env.tera", "nginx.conf.tera"),
     folder!("geoclic": "stack.toml", "docker-compose.yml.tera", "env.tera", "nginx.conf.tera"),
+    folder!(
+        "neopro":
+        "stack.toml",
+        "docker-compose.yml.tera",
+        "env.tera",
+        "env.js.tera",
+        "nginx.conf.tera"
+    ),
 ];
 
 impl Builtin {

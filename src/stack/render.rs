@@ -133,33 +133,47 @@ impl Stack {
     /// Every name in a template that is not defined for this client, and what cannot be rendered.
     /// No message holds a secret.
     pub fn render(&self, input: &RenderInput<'_>) -> Result<Rendered, Diagnostics> {
+        Ok(self.render_as(input, |_| input.release.clone())?.0)
+    }
+
+    /// The same for a release that is named after its own digest.
+    ///
+    /// # Errors
+    /// As [`Stack::render`].
+    pub fn render_as(
+        &self,
+        input: &RenderInput<'_>,
+        name: impl FnOnce(&str) -> ReleaseContext,
+    ) -> Result<(Rendered, ReleaseContext), Diagnostics> {
         let templates = self.templates()?;
         let order = self.order(&templates)?;
-        let (dir, source_dir) = (input.release.dir(), input.release.source_dir());
         let (tls_dir, acme_dir) = (input.release.tls_dir(), input.release.acme_dir());
-        let release = Release {
-            id: &input.release.id,
-            version: &input.release.version,
-            dir: &dir,
-            source_dir: &source_dir,
+        // Without what only names this release, to compare it with another.
+        let neutral = Release {
+            id: "-",
+            version: "-",
+            dir: "-",
+            source_dir: "-",
             tls_dir: &tls_dir,
             acme_dir: &acme_dir,
         };
-        let values = context::build(self, input, &release);
+        let values = context::build(self, input, &neutral);
         let roots: Vec<_> = self.files.iter().map(|file| (file.template.as_str(), !file.secret)).collect();
         let found = templates.check(&roots, &values);
         if !found.is_empty() {
             return Err(Diagnostics(found));
         }
         let engine = templates.engine()?;
-        let files = self.files(&engine, &order, input, &values)?;
-        self.refuse_leaks(&templates, &files, input.env)?;
-        // The same without what only names this release, to compare it with another.
-        let neutral = Release { id: "-", version: "-", dir: "-", source_dir: "-", ..release };
-        let values = context::build(self, input, &neutral);
         let same = self.files(&engine, &order, input, &values)?;
         let digest = self.digest(&same, input);
-        Ok(Rendered { files, digest })
+        let named = name(&digest);
+        let (dir, source_dir) = (named.dir(), named.source_dir());
+        let release =
+            Release { id: &named.id, version: &named.version, dir: &dir, source_dir: &source_dir, ..neutral };
+        let values = context::build(self, input, &release);
+        let files = self.files(&engine, &order, input, &values)?;
+        self.refuse_leaks(&templates, &files, input.env)?;
+        Ok((Rendered { files, digest }, named))
     }
 
     /// What Sentry calls a release of this client: the reporting service's own image, so that a change

@@ -259,3 +259,34 @@ fn a_lease_that_ran_out_holds_nobody_and_a_host_that_is_away_is_told() {
     assert_eq!((away.code, &away.json()[0]["held"]), (4, &serde_json::Value::Null));
     assert_eq!(town.fleet.say("lock break ville-lyon --yes").code, 4);
 }
+
+#[test]
+fn every_command_opens_one_connection_by_either_transport() {
+    for transport in ["native", "openssh"] {
+        let town = Town::new(2);
+        town.fleet.edit("stack = \"tiny\"\n", &format!("stack = \"tiny\"\ntransport = \"{transport}\"\n"));
+        let mut before = 0;
+        let mut count = |words: &str, code: i32| {
+            let done = town.fleet.say(words);
+            assert_eq!(done.code, code, "{transport}: {words}\n{}", done.all());
+            before += 1;
+            for host in &town.hosts {
+                assert_eq!(host.connections(), before, "{transport}: {words}");
+            }
+            done
+        };
+        let said = count("exec --all -- whoishere", 0);
+        assert!(said.out.contains("ville-lyon: exit 0\n  ville-lyon\n"), "{}", said.out);
+        // Bare hosts: what is not there is the answer.
+        let said = count("status --json", 1);
+        assert!(said.json().iter().all(|record| record["reachable"] == true), "{}", said.out);
+        count("update --all --dry-run", 0);
+        count("update --all --check", 5);
+        count("lock show --all", 0);
+        count("test-ssh --all", 0);
+        // First contact was the first command: both are on record now.
+        assert_eq!(town.fleet.read("known_hosts").lines().count(), 2);
+        let shell = town.fleet.run(["ssh", "ville-lyon", "--", "whoishere"]).ok();
+        assert!(shell.out.contains("ville-lyon"), "{transport}: {}", shell.all());
+    }
+}

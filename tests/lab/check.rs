@@ -55,7 +55,7 @@ const CHANNEL: &str = "\n[notify.file]\nkind = \"command\"\ncommand = [\"sh\", \
 #[test]
 fn each_fault_of_a_host_is_reported_as_itself_and_told_once() {
     let town = town();
-    let (fleet, host) = (&town.fleet, &town.two);
+    let (fleet, host) = (&town.fleet.copy("check"), &town.two);
     let registry = fleet.read("clients.toml");
     fleet.write("clients.toml", &format!("{registry}{CHANNEL}"));
     let client = host.name.as_str();
@@ -126,7 +126,6 @@ fn each_fault_of_a_host_is_reported_as_itself_and_told_once() {
         "cd /opt/geoclic/tls && cp -a fullchain.pem /root/fullchain && cp -a privkey.pem /root/privkey && openssl req -x509 -newkey rsa:2048 -nodes -days 7 -subj /CN=stale -keyout privkey.pem -out fullchain.pem 2>/dev/null",
         "cp -a /root/fullchain /opt/geoclic/tls/fullchain.pem && cp -a /root/privkey /opt/geoclic/tls/privkey.pem",
     );
-    fleet.write("clients.toml", &registry);
 }
 
 /// The disk is full from where fleet looks: a file system of its own over the folder of the dumps cannot
@@ -134,7 +133,7 @@ fn each_fault_of_a_host_is_reported_as_itself_and_told_once() {
 #[test]
 fn a_limit_is_the_clients_own() {
     let town = town();
-    let (fleet, host) = (&town.fleet, &town.one);
+    let (fleet, host) = (&town.fleet.copy("check-limit"), &town.one);
     let client = host.name.as_str();
     let registry = fleet.read("clients.toml");
     let table = format!("[clients.{client}]\n");
@@ -155,7 +154,7 @@ fn a_limit_is_the_clients_own() {
 #[test]
 fn the_hosts_own_watch_pings() {
     let town = town();
-    let (fleet, host) = (&town.fleet, &town.two);
+    let (fleet, host) = (&town.fleet.copy("check-ping"), &town.two);
     let client = host.name.as_str();
     let registry = fleet.read("clients.toml");
     let table = format!("[clients.{client}]\n");

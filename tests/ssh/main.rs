@@ -19,18 +19,22 @@ macro_rules! conformance {
     };
     ($($test:ident),* $(,)?) => {
         conformance!(@native, Native, $($test),*);
+        conformance!(@openssh, OpenSsh, $($test),*);
     };
 }
 
+mod both;
 mod push;
 mod reach;
+mod system;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fleet::shell::{Cmd, Stdin};
 use fleet::ssh::{
-    Exit, HostKeyPolicy, NativeSession, Output, Session, SessionError, Stream, Target, Transport, connect,
+    Exit, HostKeyPolicy, NativeSession, OpenSshSession, Output, Session, SessionError, Stream, Target,
+    Transport, connect,
 };
 use sshd::Sshd;
 
@@ -62,10 +66,18 @@ async fn open_by(transport: Transport, sshd: &Sshd) -> Box<dyn Session> {
     reach(transport, sshd, &sshd.target()).await
 }
 
-async fn reach(transport: Transport, _sshd: &Sshd, target: &Target) -> Box<dyn Session> {
-    assert_eq!(transport, Transport::Native, "the only one there is");
-    let session = connect(target, HostKeyPolicy::AcceptNew).await.unwrap();
-    Box::new(session.with_rsync_shell(shell()))
+async fn reach(transport: Transport, sshd: &Sshd, target: &Target) -> Box<dyn Session> {
+    match transport {
+        Transport::Native => {
+            let session = connect(target, HostKeyPolicy::AcceptNew).await.unwrap();
+            Box::new(session.with_rsync_shell(shell()))
+        }
+        Transport::OpenSsh => {
+            let (policy, config) = (HostKeyPolicy::AcceptNew, sshd.ssh_config());
+            let session = OpenSshSession::connect(target, policy, Some(&config)).await.unwrap();
+            Box::new(session.with_rsync_shell(shell()))
+        }
+    }
 }
 
 fn sh(script: &str) -> Cmd {

@@ -179,7 +179,8 @@ async fn failures_have_names(transport: Transport) {
 
 async fn a_cut_leaves_a_part_that_the_next_push_goes_on_from(transport: Transport) {
     let (sshd, trees) = (Sshd::start(), Trees::new());
-    let proxy = Proxy::start(&sshd.host, sshd.port).await;
+    // A wire that takes half of it: however late the cut comes, it comes before the end.
+    let proxy = Proxy::narrow(&sshd.host, sshd.port, 35_000_000).await;
     let target = Target { port: proxy.port, ..sshd.target() };
     let session = reach(transport, &sshd, &target).await;
     // Nothing to compress: an xorshift generator.
@@ -194,14 +195,11 @@ async fn a_cut_leaves_a_part_that_the_next_push_goes_on_from(transport: Transpor
         .collect();
     std::fs::write(trees.source.join("huge.bin"), &noise).unwrap();
     let what = trees.push("one");
-    let mut cut = false;
-    let mut progress = |done: Progressed| {
-        if done.bytes > 20_000_000 && !cut {
-            cut = true;
-            sshd.cut();
-        }
-    };
-    let error = session.rsync(&what, Some(&mut progress)).await.unwrap_err();
+    let (result, ()) = tokio::join!(session.rsync(&what, None), async {
+        proxy.full().await;
+        sshd.cut();
+    });
+    let error = result.unwrap_err();
     assert!(matches!(error, SessionError::Lost(_)), "{error:?}");
     assert!(!trees.host.join("one/huge.bin").exists());
     assert_eq!(proxy.connections.load(std::sync::atomic::Ordering::SeqCst), 1);

@@ -168,10 +168,10 @@ async fn an_rsa_key() {
 }
 
 /// An agent of its own; ends with it.
-struct OwnAgent(std::process::Child, PathBuf);
+pub struct OwnAgent(std::process::Child, pub PathBuf);
 
 impl OwnAgent {
-    fn with(sshd: &Sshd) -> Self {
+    pub fn with(sshd: &Sshd) -> Self {
         let socket = sshd.path("agent");
         let agent = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn();
         let agent = OwnAgent(agent.expect("ssh-agent is missing: install openssh-client"), socket);
@@ -182,7 +182,7 @@ impl OwnAgent {
         agent
     }
 
-    fn add(&self, key: PathBuf) {
+    pub fn add(&self, key: PathBuf) {
         let mut add = Command::new("ssh-add");
         let done = add.arg(key).env("SSH_AUTH_SOCK", &self.1).stderr(Stdio::null()).status().unwrap();
         assert!(done.success());

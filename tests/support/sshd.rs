@@ -148,6 +148,14 @@ impl Sshd {
             .unwrap();
     }
 
+    /// An `ssh_config` that knows nothing of the tester's own.
+    pub fn ssh_config(&self) -> PathBuf {
+        let path = self.path("ssh_config");
+        let known = self.path("own_known_hosts");
+        std::fs::write(&path, format!("UserKnownHostsFile {}\n", known.display())).unwrap();
+        path
+    }
+
     /// Kills what serves the open connections, not the listener nor the commands: the wire is cut.
     pub fn cut(&self) {
         let mut family = descendants(self.child.id());

@@ -8,6 +8,8 @@
 //! - `@migrations N`: the first N migrations as applied
 //! - `@json KEY {..}`: a value that travels in base64
 //! - `@long KEY N`: a value of so many bytes
+//! - `@old PATH ESCAPED`: another content of a file that the current release has
+//! - `@written PATH`: it is of the current release, and as wanted unless it is also old
 //! - `@bytes KEY ESCAPED`: a value with Rust's `\u{..}` escapes
 
 use base64::Engine as _;
@@ -48,6 +50,8 @@ hosts![
     "firewall-unloaded",
     "hostile",
     "migration-edited",
+    "older-files",
+    "older-hostile",
     "older-release",
     "other-docker",
     "restart-loop",
@@ -74,6 +78,8 @@ pub const CURABLE: &[&str] = &[
     "database-down",
     "edited-file",
     "firewall-unloaded",
+    "older-files",
+    "older-hostile",
     "older-release",
     "other-docker",
     "restart-loop",
@@ -134,6 +140,12 @@ fn directive(word: &str, rest: &str, desired: &Desired, out: &mut String) {
         }
         "json" => encode(first, second, out),
         "long" => out.push_str(&format!("{first}\t{}\n", "x".repeat(second.parse().unwrap()))),
+        "old" => {
+            let text: String = serde_json::from_str(&format!("\"{second}\"")).unwrap();
+            out.push_str(&format!("old\t{} {} {first}\n", text.len(), STANDARD.encode(text)));
+            out.push_str(&format!("written\t{first}\n"));
+        }
+        "written" => out.push_str(&format!("written\t{first}\n")),
         "bytes" => {
             let text: String = serde_json::from_str(&format!("\"{second}\"")).unwrap();
             out.push_str(&format!("{first}\t{text}\n"));

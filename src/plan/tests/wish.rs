@@ -24,6 +24,27 @@ pub const RELEASE: &str = "9f2c41d07b3e";
 pub const DOMAIN: &str = "ville-lyon.example.org";
 pub const SERVER: &str = "https://acme.example.org/directory";
 
+/// The Compose file of the release.
+pub const COMPOSE: &str = "x-all: &all
+  restart: unless-stopped
+services:
+  nginx:
+    <<: *all
+    image: nginx:1.28
+    volumes:
+      - /opt/geoclic/files/77aa88bb99cc/nginx.conf:/etc/nginx/conf.d/default.conf:ro
+  api:
+    <<: *all
+    image: geoclic/api:0a1b2c
+    environment:
+      DB_PASSWORD: ${DB_PASSWORD:?}
+      PRICE: 5$$
+  database:
+    <<: *all
+    image: postgres:17
+    environment: [\"POSTGRES_PASSWORD=${DB_PASSWORD:?}\"]
+";
+
 fn file(path: String, mode: &str, content: &str, secret: bool) -> NewFile {
     NewFile { path, mode: mode.into(), content: content.into(), secret }
 }
@@ -88,7 +109,7 @@ fn release(layout: &Layout) -> DesiredRelease {
             exclude: vec![".git".into(), "fleet/".into()],
         }),
         files: vec![
-            file(in_release("docker-compose.yml"), "0644", "services: {}\n", false),
+            file(in_release("docker-compose.yml"), "0644", COMPOSE, false),
             file(in_release(".env"), "0600", &dotenv, true),
         ],
         mounts: vec![file(layout.at("files/77aa88bb99cc/nginx.conf"), "0644", "events {}\n", false)],
@@ -151,6 +172,7 @@ pub fn desired() -> Desired {
         release: release(&layout),
         overwrite_drift: false,
         rollback_to: None,
+        plain: BTreeMap::from([("SENTRY_ENVIRONMENT".to_owned(), "ville-lyon".to_owned())]),
         who: "marie@atelier".into(),
         run: "20261120-101500-ab12".into(),
         at: "2026-11-20T10:15:00.000Z".into(),

@@ -1,7 +1,7 @@
 //! The parent's side: takes rsync's streams over and joins them to a channel.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::FileType;
@@ -12,7 +12,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 use super::super::native::{Link, Running};
+use super::super::openssh::{self, Master, News};
 use super::super::{Exit, SessionError, Stream};
+use super::Carrier;
 
 /// Most that may wait for a local rsync that does not read. Its own protocol stays far below.
 const WAITING: usize = 64 << 20;
@@ -30,17 +32,27 @@ pub struct Remote {
 }
 
 /// Waits for the helper, serves it once, and tells it the exit code.
-pub async fn serve(link: &Link, listener: &UnixListener) -> Remote {
+pub async fn serve(carrier: Carrier<'_>, listener: &UnixListener) -> Remote {
     let mut stderr = Vec::new();
-    let end = converse(link, listener, &mut stderr).await;
+    let end = converse(carrier, listener, &mut stderr).await;
     Remote { end, stderr }
 }
 
-async fn converse(link: &Link, listener: &UnixListener, stderr: &mut Vec<u8>) -> Result<Exit, SessionError> {
+async fn converse(
+    carrier: Carrier<'_>,
+    listener: &UnixListener,
+    stderr: &mut Vec<u8>,
+) -> Result<Exit, SessionError> {
     let local = |error: io::Error| SessionError::Failed(format!("rsync's helper failed: {error}"));
     let (mut helper, _) = listener.accept().await.map_err(local)?;
     let (input, output, command) = receive(&mut helper).await.map_err(local)?;
-    let end = join(link, &command, input, output, stderr).await;
+    let end = match carrier {
+        Carrier::Channel(link) => {
+            let (input, output) = (reader(input).map_err(local)?, writer(output).map_err(local)?);
+            join(link, &command, input, output, stderr).await
+        }
+        Carrier::Master(master) => hand_on(master, &command, input, output, stderr).await,
+    };
     let code = match &end {
         Ok(Exit::Code(code)) => u8::try_from(*code).unwrap_or(255),
         Ok(Exit::Signal(_)) | Err(_) => 255,
@@ -53,7 +65,7 @@ async fn converse(link: &Link, listener: &UnixListener, stderr: &mut Vec<u8>) ->
 type Input = Box<dyn AsyncRead + Send + Unpin>;
 type Sink = Box<dyn AsyncWrite + Send + Unpin>;
 
-async fn receive(helper: &mut UnixStream) -> io::Result<(Input, Sink, String)> {
+async fn receive(helper: &mut UnixStream) -> io::Result<(OwnedFd, OwnedFd, String)> {
     let mut streams: Vec<OwnedFd> = Vec::new();
     while streams.is_empty() {
         helper.readable().await?;
@@ -73,7 +85,7 @@ async fn receive(helper: &mut UnixStream) -> io::Result<(Input, Sink, String)> {
     let (Some(output), Some(input)) = (streams.pop(), streams.pop()) else {
         return Err(io::Error::other("it passed no streams"));
     };
-    Ok((reader(input)?, writer(output)?, command))
+    Ok((input, output, command))
 }
 
 fn descriptors(helper: &UnixStream) -> io::Result<Vec<OwnedFd>> {
@@ -119,6 +131,44 @@ fn socket(stream: OwnedFd) -> io::Result<UnixStream> {
     let stream = std::os::unix::net::UnixStream::from(stream);
     stream.set_nonblocking(true)?;
     UnixStream::from_std(stream)
+}
+
+/// Runs the command on rsync's own streams: the master reads and writes them itself.
+async fn hand_on(
+    master: &Master,
+    command: &str,
+    input: OwnedFd,
+    output: OwnedFd,
+    stderr: &mut Vec<u8>,
+) -> Result<Exit, SessionError> {
+    let here = |error: io::Error| SessionError::Failed(format!("rsync's helper failed: {error}"));
+    let (mut said, theirs) = openssh::outlet().map_err(here)?;
+    let streams = [input.as_fd(), output.as_fd(), theirs.as_fd()];
+    let mut running = openssh::Running::start(master, command, streams).await?;
+    // rsync must see the end of its streams when the master closes them.
+    drop((input, output, theirs));
+    let (mut closed, mut exit, mut buffer) = (false, None, vec![0; 8 << 10]);
+    while !closed {
+        tokio::select! {
+            count = openssh::read(&mut said, &mut buffer), if said.is_some() => match count {
+                0 => said = None,
+                count => keep(stderr, &buffer[..count]),
+            },
+            news = running.news() => match news {
+                News::Exit(code) => exit = Some(code),
+                News::Closed => closed = true,
+            },
+        }
+    }
+    while let count @ 1.. = openssh::read(&mut said, &mut buffer).await {
+        keep(stderr, &buffer[..count]);
+    }
+    running.end(exit).await
+}
+
+fn keep(stderr: &mut Vec<u8>, chunk: &[u8]) {
+    let room = COMPLAINTS.saturating_sub(stderr.len());
+    stderr.extend_from_slice(&chunk[..chunk.len().min(room)]);
 }
 
 /// Runs the command with rsync's streams as its own.
@@ -169,10 +219,7 @@ async fn join(
                             let _ = queue.send(chunk.to_vec());
                         }
                     }
-                    Stream::Stderr => {
-                        let room = COMPLAINTS.saturating_sub(stderr.len());
-                        stderr.extend_from_slice(&chunk[..chunk.len().min(room)]);
-                    }
+                    Stream::Stderr => keep(stderr, chunk),
                 })
                 .await;
             if flood {
