@@ -32,6 +32,9 @@ pub enum EventKind {
         /// `user@host` of the operator.
         who: String,
         clients: Vec<String>,
+        /// Stands for the operator's machine since it was last started.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        machine: Option<String>,
     },
     /// Taken up: connecting begins.
     HostStarted,
@@ -45,6 +48,9 @@ pub enum EventKind {
     StagePlanned {
         stage: String,
         steps: usize,
+        /// Release that it works towards.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        release: Option<String>,
     },
     StepStarted {
         stage: String,
@@ -361,8 +367,12 @@ mod tests {
     #[test]
     fn a_host_never_heard_of_again_is_not_called_well() {
         let mut report = Report::default();
-        let started =
-            EventKind::RunStarted { verb: "update".into(), who: "a@b".into(), clients: vec!["x".into()] };
+        let started = EventKind::RunStarted {
+            verb: "update".into(),
+            who: "a@b".into(),
+            clients: vec!["x".into()],
+            machine: None,
+        };
         report.fold(&Event {
             schema: SCHEMA.into(),
             at: String::new(),

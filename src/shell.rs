@@ -44,6 +44,8 @@ pub struct Cmd {
     stdin: Stdin,
     sudo: bool,
     timeout: Option<Duration>,
+    /// File on the host that is locked, shared, as long as the command and what it starts run.
+    held: Option<String>,
 }
 
 impl Cmd {
@@ -57,6 +59,7 @@ impl Cmd {
             stdin: Stdin::None,
             sudo: false,
             timeout: None,
+            held: None,
         }
     }
 
@@ -69,7 +72,7 @@ impl Cmd {
     {
         let mut words = vec!["sh".to_owned(), "-s".to_owned(), "--".to_owned()];
         words.extend(args.into_iter().map(Into::into));
-        Cmd { words, stdin: Stdin::Public(text.into().into_bytes()), sudo: false, timeout: None }
+        Cmd { words, stdin: Stdin::Public(text.into().into_bytes()), ..Cmd::new(Vec::<String>::new()) }
     }
 
     #[must_use]
@@ -95,6 +98,14 @@ impl Cmd {
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
+        self
+    }
+
+    /// Locks a file of root's as long as it runs, so that others can wait for its end even when nobody
+    /// is left to hear of it. Only for a command that runs as root.
+    #[must_use]
+    pub fn holding(mut self, path: &str) -> Self {
+        self.held = self.sudo.then(|| path.to_owned());
         self
     }
 
@@ -127,6 +138,9 @@ impl Cmd {
         let mut line = String::new();
         if self.sudo {
             line.push_str("sudo -n ");
+        }
+        if let Some(path) = &self.held {
+            line.push_str(&format!("flock -s {} ", quote(path)));
         }
         if let Some(limit) = self.timeout {
             line.push_str(&format!("timeout -k 10 {} ", limit.as_secs().max(1)));
@@ -179,6 +193,14 @@ mod tests {
     fn sudo_comes_before_the_time_limit() {
         let cmd = Cmd::new(["apt-get", "update"]).sudo().timeout(Duration::from_secs(300));
         assert_eq!(cmd.line(), "sudo -n timeout -k 10 300 apt-get update");
+    }
+
+    #[test]
+    fn what_is_locked_is_so_outside_of_the_time_limit_and_by_root_alone() {
+        let cmd = Cmd::new(["true"]).sudo().timeout(Duration::from_secs(5)).holding("/run/x y");
+        assert_eq!(cmd.line(), "sudo -n flock -s '/run/x y' timeout -k 10 5 true");
+        assert_eq!(cmd.as_root().line(), "flock -s '/run/x y' timeout -k 10 5 true");
+        assert_eq!(Cmd::new(["true"]).holding("/run/x").line(), "true");
     }
 
     #[test]

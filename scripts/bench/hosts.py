@@ -86,18 +86,24 @@ class Hosts:
 
     def settle(self):
         """Waits until all sessions ended and were counted."""
+        self.settle_to(0)
+
+    def settle_to(self, idle):
+        """The same with so many that stay."""
         for _ in range(100):
-            children = [Path(f"/proc/{s.pid}/task/{s.pid}/children").read_text().strip() for s in self.servers]
-            if not any(children):
+            children = [Path(f"/proc/{s.pid}/task/{s.pid}/children").read_text().split() for s in self.servers]
+            if sum(map(len, children)) <= idle:
                 return
             time.sleep(0.05)
 
 
-def proxy(delay):
-    """Passes the first host's port on, each way `delay` seconds late. Runs until it is killed."""
+def proxy(delay, told):
+    """Passes the first host's port on, each way `delay` seconds late, until it is killed. For each connection it
+    writes to `told` how often the near side waited for the far one: it speaks again, after an answer, a round trip later
+    than before."""
     import asyncio
 
-    async def carry(reader, writer):
+    async def carry(reader, writer, heard, given):
         queue = asyncio.Queue()
 
         async def late():
@@ -108,6 +114,7 @@ def proxy(delay):
                     writer.close()
                     return
                 writer.write(data)
+                given()
 
         loop = asyncio.get_running_loop()
         task = asyncio.create_task(late())
@@ -117,12 +124,30 @@ def proxy(delay):
                 data = await reader.read(1 << 16)
             except OSError:
                 data = b""
+            if data:
+                heard()
             await queue.put((loop.time() + delay, data))
         await task
 
     async def serve(reader, writer):
+        turns = {"count": 0, "since": 0.0, "answered": True}
+
+        def near():
+            now = loop.time()
+            if turns["answered"] and now - turns["since"] > 1.6 * delay:
+                turns["count"] += 1
+                turns["since"] = now
+                turns["answered"] = False
+
+        def answered():
+            turns["answered"] = True
+
+        nothing = lambda: None
+        loop = asyncio.get_running_loop()
         there, onward = await asyncio.open_connection(address(0), PORT)
-        await asyncio.gather(carry(reader, onward), carry(there, writer), return_exceptions=True)
+        await asyncio.gather(carry(reader, onward, near, nothing), carry(there, writer, nothing, answered), return_exceptions=True)
+        with open(told, "a") as file:
+            file.write(f"{turns['count']}\n")
 
     async def run():
         server = await asyncio.start_server(serve, address(0), PORT + 1)
@@ -133,4 +158,4 @@ def proxy(delay):
 
 
 if __name__ == "__main__":
-    proxy(float(sys.argv[1]))
+    proxy(float(sys.argv[1]), sys.argv[2])

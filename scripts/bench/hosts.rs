@@ -11,7 +11,8 @@ use fleet::shell::Cmd;
 use fleet::ssh::{Dialer, HostKeyPolicy, RSYNC_SHELL, Rsync, Target, Transport, rsync_shell_main};
 use tokio::sync::Semaphore;
 
-const USAGE: &str = "bench-hosts DIR FIRST COUNT PORT native|openssh true | push SOURCE DESTINATION | probe";
+const USAGE: &str =
+    "bench-hosts DIR FIRST COUNT PORT native|openssh login | true | push SOURCE DESTINATION | probe";
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os();
@@ -97,6 +98,7 @@ fn many(
 async fn one(dialer: &Dialer, target: &Target, index: usize, work: &[String]) -> anyhow::Result<()> {
     let session = dialer.connect(target, HostKeyPolicy::Strict).await?;
     match work {
+        [word] if word == "login" => {}
         [word] if word == "true" => {
             let output = session.exec(&Cmd::new(["true"]), None).await?;
             anyhow::ensure!(output.exit.success(), "true was false");

@@ -19,6 +19,15 @@ from hosts import FIRST, PORT, Hosts, address
 LIMIT = 150
 RTT = 0.05
 FILES = 2000
+PLAIN = """name = "plain"
+description = "one service"
+
+[[files]]
+template = "compose.tera"
+destination = "docker-compose.yml"
+
+[services.web]
+"""
 
 
 def parse():
@@ -118,24 +127,29 @@ class Bench:
         }
         self.has_exec = subprocess.run([self.fleet, "exec", "--help"], capture_output=True).returncode == 0
 
+    def sample(self, command):
+        self.hosts.settle()
+        cpu, seen = self.hosts.cpu(), self.hosts.connections()
+        one = run(command, self.env)
+        if one is None:
+            return None
+        self.hosts.settle()
+        return one | {"server": self.hosts.cpu() - cpu, "connections": self.hosts.connections() - seen}
+
     def measure(self, part, name, count, command, runs=1, mem=False):
-        samples = []
-        for _ in range(runs):
-            self.hosts.settle()
-            cpu, seen = self.hosts.cpu(), self.hosts.connections()
-            one = run(command, self.env)
-            if one is None:
-                return None
-            self.hosts.settle()
-            samples.append(one | {"server": self.hosts.cpu() - cpu, "connections": self.hosts.connections() - seen})
+        samples = [self.sample(command) for _ in range(runs)]
+        if None in samples:
+            return
+        self.keep(part, name, count, samples, memory(command, self.env) if mem else None)
+
+    def keep(self, part, name, count, samples, peak=None):
         row = {key: statistics.median(s[key] for s in samples) for key in samples[0]}
-        row |= {"part": part, "name": name, "hosts": count, "runs": runs}
-        if mem:
-            row["memory"] = memory(command, self.env)
+        row |= {"part": part, "name": name, "hosts": count, "runs": len(samples)}
+        if peak is not None:
+            row["memory"] = peak
         self.results.append(row)
         line = f"  {part} {name:28} {count:5}  wall {row['wall']:7.2f}  cpu {row['cpu']:7.2f}  server {row['server']:6.2f}"
-        print(line + f"  connections {row['connections']:g}" + (f"  memory {row['memory']:.0f} MB" if mem else ""), flush=True)
-        return row
+        print(line + f"  connections {row['connections']:g}" + (f"  memory {peak:.0f} MB" if peak is not None else ""), flush=True)
 
     def directory(self, count, port=PORT):
         """A fleet directory with so many clients."""
@@ -186,13 +200,16 @@ class Bench:
                 self.measure("true", "fleet test-ssh", count, [self.fleet, "test-ssh", *own], runs, mem)
             tool = [self.tool, self.folder, FIRST, count, PORT]
             self.measure("true", "fleet's transport", count, [*tool, "native", "true"], runs, mem)
+            if count <= 100:
+                self.measure("true", "fleet's transport openssh", count, [*tool, "openssh", "true"], runs, mem)
             for name, command in self.peers(count, names, inventory):
-                self.measure("true", name, count, command, runs, mem)
+                # A run of its own; from 400 hosts on it would only repeat what 100 tell of 64 processes.
+                self.measure("true", name, count, command, runs, mem and (count == 100 or "pyinfra" in name))
 
     def status(self):
         script = self.folder / "probe.sh"
         script.write_bytes(subprocess.run([self.tool, "probe"], capture_output=True, check=True).stdout)
-        for count in [n for n in self.args.counts if n <= 400]:
+        for count in self.args.counts:
             names, _ = self.lists(count)
             home = self.folder / f"fleet{count}-{PORT}"
             home = home if home.exists() else self.directory(count)
@@ -211,6 +228,8 @@ class Bench:
         return source
 
     def sync(self):
+        """One tree to many hosts. All write to this machine's memory: a disk that they share would be measured instead,
+        and whoever comes first finds it idle. For the same reason they take turns."""
         count = min(10 if self.args.quick else 50, max(self.args.counts))
         source, names = self.tree(), self.lists(count)[0]
         config = f"{self.folder}/ssh_config"
@@ -225,24 +244,49 @@ class Bench:
             masters.append(subprocess.Popen(words, stdin=subprocess.DEVNULL))
         while not all((self.folder / f"m-{host}").exists() for host in self.hosts.addresses[:count]):
             time.sleep(0.05)
-        self.hosts.settle = lambda: time.sleep(0.3)
-        for what in ("first sync", "no change", "one file changed"):
-            if what == "one file changed":
-                (source / "d1" / "f1.py").write_text(f"changed = {time.time()}\n")
+        idle = len(masters)
+        self.hosts.settle = lambda: self.hosts.settle_to(idle)
+        with tempfile.TemporaryDirectory(prefix="fleet-bench-", dir="/dev/shm") as memory_folder:
+            commands = {}
             for name, way in ways.items():
-                target = self.folder / "pushed" / name.split(",")[0].replace(" ", "_") / str("warm" in name)
-                for i, host in enumerate(self.hosts.addresses[:count]):
-                    (target / (str(i) if name == "fleet" else host)).mkdir(parents=True, exist_ok=True)
+                target = Path(memory_folder) / name.replace(" ", "_").replace(",", "")
                 if name == "fleet":
-                    command = [*way, target]
+                    commands[name] = ([*way, target], [target / str(i) for i in range(count)])
                 else:
-                    command = ["xargs", "-a", names, "-P", "64", "-I{}", "sh", "-c", f"{way} {source}/ {{}}:{target}/{{}}/"]
-                self.measure(what, name, count, command)
+                    line = f"{way} {source}/ {{}}:{target}/{{}}/"
+                    command = ["xargs", "-a", names, "-P", "64", "-I{}", "sh", "-c", line]
+                    commands[name] = (command, [target / host for host in self.hosts.addresses[:count]])
+
+            def empty():
+                for _, folders in commands.values():
+                    for folder in folders:
+                        shutil.rmtree(folder, ignore_errors=True)
+                        folder.mkdir(parents=True)
+
+            def change():
+                (source / "d1" / "f1.py").write_text(f"changed = {time.time_ns()}\n")
+
+            before = {"first sync": empty, "no change": lambda: None, "one file changed": change}
+            for what, prepare in before.items():
+                self.turns(what, count, {name: command for name, (command, _) in commands.items()}, prepare)
         for master in masters:
             master.terminate()
         for master in masters:
             master.wait()
         del self.hosts.settle
+
+    def turns(self, part, count, commands, prepare):
+        """Measures commands in turn, three rounds, and keeps the medians."""
+        samples = {name: [] for name in commands}
+        for _ in range(3):
+            prepare()
+            for name, command in commands.items():
+                one = self.sample(command)
+                if one:
+                    samples[name].append(one)
+        for name, found in samples.items():
+            if found:
+                self.keep(part, name, count, found)
 
     def cold(self):
         home = self.folder / "ten-thousand"
@@ -273,34 +317,60 @@ class Bench:
             print(f"  {part} {name:28} wall {row['wall'] * 1000:7.1f} ms  cpu {row['cpu'] * 1000:7.1f} ms", flush=True)
 
     def trips(self):
-        """Serial round trips: how much longer with 50 ms of them. TCP's own handshake is not delayed."""
-        far = subprocess.Popen([sys.executable, Path(__file__).parent / "hosts.py", str(RTT / 2)])
+        """How often each waits for the host, counted by a proxy that is 50 ms of round trip away. TCP's own handshake,
+        one more, is not seen there; the goodbye, for which nobody waits, is."""
+        told = self.folder / "turns"
+        far = subprocess.Popen([sys.executable, Path(__file__).parent / "hosts.py", str(RTT / 2), told])
         try:
             time.sleep(1)
-            names, inventory = self.lists(1)
-            near, away = self.directory(1, PORT), self.directory(1, PORT + 1)
+            home = self.directory(1, PORT + 1)
             config = f"{self.folder}/ssh_config"
             source = self.folder / "tree"
             source = source if source.exists() else self.tree()
             (self.folder / "trips" / "0").mkdir(parents=True)
-            tool = lambda port: [self.tool, self.folder, FIRST, 1, port, "native"]
-            pairs = {
-                "true: fleet": lambda home, port: [*tool(port), "true"],
-                "true: ssh": lambda home, port: ["ssh", "-F", config, "-p", port, address(0), "true"],
-                "status: fleet": lambda home, port: ["sh", "-c", f"{self.fleet} -C {home} status >/dev/null; [ $? -le 1 ]"],
-                "no-op sync: fleet": lambda home, port: [*tool(port), "push", source, self.folder / "trips"],
-                "no-op sync: rsync -e ssh": lambda home, port: [
-                    "rsync", "-rlpt", "-e", f"ssh -F {config} -p {port}", f"{source}/", f"{address(0)}:{self.folder}/trips/0/"],
+            # The look at a host that `update` plans from; a host with nothing to do costs no more than that.
+            plain = self.folder / "plain"
+            shutil.copytree(home, plain)
+            registry = (plain / "clients.toml").read_text()
+            (plain / "clients.toml").write_text(registry.replace('"geoclic"\nsource = "."', '"stacks/plain"'))
+            (plain / "stacks" / "plain").mkdir(parents=True)
+            (plain / "stacks" / "plain" / "stack.toml").write_text(PLAIN)
+            (plain / "stacks" / "plain" / "compose.tera").write_text("services:\n  web:\n    image: nginx:1.28\n")
+            tool = [self.tool, self.folder, FIRST, 1, PORT + 1]
+            ways = {
+                "login alone: fleet": [*tool, "native", "login"],
+                "true: fleet": [*tool, "native", "true"],
+                "true: fleet over openssh": [*tool, "openssh", "true"],
+                "true: ssh": ["ssh", "-F", config, "-p", PORT + 1, address(0), "true"],
+                "status: fleet": ["sh", "-c", f"{self.fleet} -C {home} status >/dev/null; [ $? -le 1 ]"],
+                "update with nothing to do: fleet": [
+                    "sh", "-c", f"{self.fleet} -C {plain} update --all --dry-run >/dev/null; [ $? -le 1 ]"],
+                "no-op sync: fleet": [*tool, "native", "push", source, self.folder / "trips"],
+                "no-op sync: rsync -e ssh": [
+                    "rsync", "-rlpt", "-e", f"ssh -F {config} -p {PORT + 1}", f"{source}/", f"{address(0)}:{self.folder}/trips/0/"],
             }
-            for name, command in pairs.items():
-                walls = []
-                for home, port in ((near, PORT), (away, PORT + 1)):
-                    run(command(home, port), self.env)
-                    samples = [run(command(home, port), self.env) for _ in range(3 if self.args.quick else 7)]
-                    walls.append(min(s["wall"] for s in samples if s) if all(samples) else float("nan"))
-                trips = (walls[1] - walls[0]) / RTT
-                self.results.append({"part": "round trips", "name": name, "hosts": 1, "trips": trips})
-                print(f"  round trips {name:28} {trips:5.1f}", flush=True)
+            # Something must be there for a no-op.
+            run(ways["no-op sync: fleet"], self.env)
+            login = None
+            for name, command in ways.items():
+                counts = []
+                # A machine that is busy can only add to it.
+                for _ in range(3):
+                    told.write_text("")
+                    if run(command, self.env) is None:
+                        break
+                    time.sleep(0.3)
+                    counts.append(sum(map(int, told.read_text().split())))
+                if not counts:
+                    continue
+                turns = min(counts)
+                login = turns if login is None else login
+                row = {"part": "round trips", "name": name, "hosts": 1, "trips": turns, "after_login": turns - login}
+                # Others log in otherwise; their whole is what counts.
+                if "ssh" in name:
+                    del row["after_login"]
+                self.results.append(row)
+                print(f"  round trips {name:40} {turns:3}  after login {row.get('after_login', '')}", flush=True)
         finally:
             far.terminate()
             far.wait()
@@ -312,6 +382,8 @@ def report(bench, machine):
     for part in dict.fromkeys(row["part"] for row in bench.results if "wall" in row and row["hosts"]):
         print(f"\n| {part} | hosts | wall s | of ours | client CPU, ms a host | servers' CPU / processors | memory MB | connections a host |\n|---|---|---|---|---|---|---|---|")
         rows = [row for row in bench.results if row["part"] == part]
+        # Nobody can be faster than the servers' own work for the leanest of them, spread over all processors.
+        floors = {n: min(r["server"] for r in rows if r["hosts"] == n) / cores for n in {r["hosts"] for r in rows}}
         for row in rows:
             ours = next(r for r in rows if r["hosts"] == row["hosts"])
             memory = f"{row['memory']:.0f}" if "memory" in row else ""
@@ -320,6 +392,18 @@ def report(bench, machine):
                 f"{row['cpu'] * 1000 / row['hosts']:.1f} | {row['server'] / cores:.2f} | {memory} | "
                 f"{row['connections'] / row['hosts']:g} |"
             )
+        for count, floor in sorted(floors.items()):
+            ours = next(r for r in rows if r["hosts"] == count)
+            ratio = f"{floor / ours['wall']:.2f}"
+            print(f"| floor: servers' CPU / processors | {count} | {floor:.2f} | {ratio} | | {floor:.2f} | | |")
+    for row in bench.results:
+        if row["part"] == "round trips":
+            first = row["name"] == "login alone: fleet"
+            if first:
+                print("\n| round trips | all | after login |\n|---|---|---|")
+            print(f"| {row['name']} | {row['trips']} | {row.get('after_login', '')} |")
+    for row in [r for r in bench.results if "wall" in r and not r["hosts"]]:
+        print(f"{row['part']}: {row['name']} {row['wall'] * 1000:.1f} ms")
 
 
 def main():

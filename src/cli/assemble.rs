@@ -18,6 +18,7 @@ use crate::ops::files::NewFile;
 use crate::ops::postgres::Database;
 use crate::ops::schedule::Schedule;
 use crate::ops::{Layout, certbot};
+use crate::plan::hooks::Hooks;
 use crate::plan::{Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
 use crate::registry::Client;
 use crate::secret::{Redactor, Secret, generate};
@@ -221,13 +222,8 @@ impl<'f> Assembler<'f> {
             release,
             overwrite_drift: false,
             rollback_to: None,
-            plain: made
-                .env
-                .values
-                .iter()
-                .filter(|(_, value)| !value.secret)
-                .map(|(name, value)| (name.clone(), value.value.reveal().clone()))
-                .collect(),
+            hooks: Hooks::default(),
+            plain: plain(&made),
             layout,
             who: self.info.who.clone(),
             run: self.info.run.clone(),
@@ -299,6 +295,14 @@ struct Values {
     first: bool,
     /// Names of values that do not exist yet.
     pretended: Vec<String>,
+}
+
+/// Variables that may be shown: those that the stack declares and that are no secrets.
+fn plain(made: &Made) -> BTreeMap<String, String> {
+    let declared = made.stack.env.variables.iter().filter(|(_, variable)| !variable.secret);
+    let values = made.env.values.iter().filter(|(_, value)| !value.secret);
+    let values = values.map(|(name, value)| (name.clone(), value.value.reveal().clone()));
+    declared.map(|(name, _)| (name.clone(), String::new())).chain(values).collect()
 }
 
 fn release(

@@ -1,6 +1,6 @@
 //! What `provision` and `update` share: survey, show the plan, ask, execute, sum up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::App;
@@ -8,6 +8,7 @@ use super::assemble::{Assembled, Assembler, NewSecrets};
 use super::context::Fleet;
 use super::exit::{exit_of, refused, usage};
 use super::global::Limits;
+use super::past::Past;
 use super::policy::Policy;
 use super::preview;
 use super::running::{Run, new_run};
@@ -16,6 +17,7 @@ use crate::engine::{Job, Surveyed};
 use crate::event::{EventKind, ExitKind, Fault, Outcome, PLANNING, Report};
 use crate::hint::HintExt as _;
 use crate::plan::Stage;
+use crate::plan::hooks::Hooks;
 use crate::registry::{Client, Topic};
 
 /// How a change is asked for.
@@ -51,6 +53,8 @@ pub struct Wish<'a> {
     pub migration: Option<String>,
     /// Clients that a rule of the operator leaves out, and why.
     pub left_out: BTreeMap<String, String>,
+    /// Leave out who failed twice alike, but for these, which the operator named.
+    pub wary: Option<BTreeSet<String>>,
     pub policy: Policy,
     /// Say with exit code 5 whether anything would change, and change nothing.
     pub check: bool,
@@ -68,6 +72,7 @@ impl<'a> Wish<'a> {
             rollback_to: None,
             migration: None,
             left_out: BTreeMap::new(),
+            wary: None,
             policy: Policy::all_at_once(),
             check: false,
         }
@@ -111,18 +116,27 @@ pub fn run(
     let info = new_run();
     let new_secrets = if previewing { NewSecrets::Pretend } else { NewSecrets::Keep };
     let mut assembler = Assembler::new(fleet, info.clone(), new_secrets)?;
+    let past = Past::read(fleet, clients, wish, previewing)?;
+    let mut tired: BTreeMap<String, String> = BTreeMap::new();
     let mut jobs = Vec::new();
     let mut replaced: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for client in clients.iter().filter(|client| !wish.left_out.contains_key(client.name.as_str())) {
         let mut desired = assembler.assemble(client, wish.services)?.with(wish);
+        if let Some(reason) = past.tired(client, &desired.desired.release.id) {
+            tired.insert(client.name.to_string(), reason);
+            continue;
+        }
         desired.desired.release.bake = wish.policy.bake;
         desired.desired.overwrite_drift = options.overwrite_drift;
+        let stack = fleet.stack(client)?;
+        desired.desired.hooks = Hooks::of(&stack.hooks, wish.verb, fleet.dir.clone());
         replaced.insert(client.name.to_string(), std::mem::take(&mut desired.replaced));
         jobs.push(Job {
             verb: wish.verb,
             target: fleet.target(client),
             desired: Arc::new(desired.desired),
             stages: wish.stages.to_vec(),
+            dead: Arc::clone(&past.dead),
             redactor: Arc::new(desired.redactor),
             needs_provision: wish.needs_provision,
             first_secrets: desired.first_secrets,
@@ -139,8 +153,12 @@ pub fn run(
         } else {
             Run::start(app, fleet, &info, wish.verb, names, &options.limits)?
         };
-        for (name, reason) in &wish.left_out {
-            let outcome = Outcome::Skipped { reason: reason.clone(), expected: true };
+        for (message, hint) in past.cuts() {
+            run.engine.emitter.emit(None, EventKind::Warning { message, hint: Some(hint) });
+        }
+        let by_rule = wish.left_out.iter().map(|left| (left, true));
+        for ((name, reason), expected) in by_rule.chain(tired.iter().map(|left| (left, false))) {
+            let outcome = Outcome::Skipped { reason: reason.clone(), expected };
             run.engine.emitter.emit(Some(name), EventKind::HostFinished { outcome, seconds: 0.0 });
         }
         let survey = run.drive(async |engine| engine.survey(jobs).await).await;
@@ -252,6 +270,9 @@ async fn show_only(app: &App, mut run: Run, hosts: Vec<Surveyed>, check: bool, i
     }
     run.drive(async |engine| engine.dismiss(hosts, |_| Outcome::Unchanged).await).await;
     for host in &run.report.hosts {
+        if let Outcome::Skipped { reason, .. } = &host.outcome {
+            app.tell(&format!("{}: skipped: {reason}\n", host.client));
+        }
         if let Some(Fault { message, hint, .. }) = host.outcome.fault() {
             app.tell(&format!("{}: {}: {message}\n", host.client, host.outcome.word()));
             if let Some(hint) = hint {

@@ -26,6 +26,7 @@ mod looking;
 mod migrate;
 mod migrations;
 mod notify;
+mod past;
 mod policy;
 mod preview;
 mod provision;

@@ -123,6 +123,7 @@ fn step(step: &Step) -> Value {
     };
     let command = match &step.action {
         Action::Run(cmd) => cmd.line(),
+        Action::Local(local) => crate::shell::join(&local.words),
         Action::Rsync(what) => format!("rsync {} {}", what.source.display(), what.destination),
         Action::Await(gate) => format!("wait for health, at most {} s", gate.deadline.as_secs()),
     };

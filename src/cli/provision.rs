@@ -51,7 +51,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         Fleet::open(&app.global)?
     };
     let clients = targets.required(&fleet)?;
-    let stages = &[Stage::System, Stage::Prepare, Stage::Rollout];
+    let stages = &[Stage::Before, Stage::System, Stage::Prepare, Stage::Rollout, Stage::After];
     let wish = Wish { needs_provision: false, ..Wish::of("provision", stages) };
     change::run(app, &fleet, &clients, &args.options, &wish)
 }

@@ -122,9 +122,15 @@ impl Run {
                 host: limits.timeout,
             },
         };
-        engine
-            .emitter
-            .emit(None, EventKind::RunStarted { verb: verb.to_owned(), who: info.who.clone(), clients });
+        engine.emitter.emit(
+            None,
+            EventKind::RunStarted {
+                verb: verb.to_owned(),
+                who: info.who.clone(),
+                clients,
+                machine: journal::machine(),
+            },
+        );
         // What only looks answers with data of its own: its events are shown while they last.
         let renderer = if journal.is_some() {
             let settings =

@@ -40,6 +40,12 @@ impl Targets {
         }
     }
 
+    /// Clients that were asked for by their own names.
+    pub fn named(&self) -> std::collections::BTreeSet<String> {
+        let all = self.clients.iter().chain(&self.client);
+        all.filter(|name| !name.contains(['*', '?', '[', '{'])).cloned().collect()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty() && self.client.is_empty() && self.tag.is_empty() && !self.all
     }

@@ -1,6 +1,6 @@
 //! `fleet update`: a new release on clients that serve already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::App;
 use super::change::{self, Options, Wish};
@@ -88,7 +88,8 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         },
         policy: args.policy.policy(&clients)?,
         check: args.check,
-        ..Wish::of("update", &[Stage::Prepare, Stage::Rollout])
+        wary: Some(if args.policy.retry { BTreeSet::new() } else { args.targets.named() }),
+        ..Wish::of("update", &[Stage::Before, Stage::Prepare, Stage::Rollout, Stage::After])
     };
     change::run(app, &fleet, &clients, &args.options, &wish)
 }

@@ -1,16 +1,18 @@
 //! One host through a run: connect, look, lease, stages, outcome.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::lease::Held;
 use super::step::{self, StepFault};
-use super::{Engine, Job, Surveyed};
+use super::{Engine, Job, Level, Surveyed};
 use crate::event::{EventKind, Fault, Outcome, StepResult};
 use crate::facts::Facts;
 use crate::ops::lease;
+use crate::plan::hooks::{self, Ended};
 use crate::plan::{self, Desired, Stage, StagePlan, Step, Undo};
 use crate::shell::Cmd;
-use crate::ssh::{Exit, Output, Session, SessionError, Sink, Target};
+use crate::ssh::{Output, Session, SessionError, Sink, Target};
 
 /// How long a command that is given up may take to hear of it.
 const FAREWELL: Duration = Duration::from_millis(150);
@@ -82,12 +84,16 @@ pub(super) async fn survey(engine: &Engine, job: Job, started: Instant) -> Resul
             ),
         ));
     }
-    let plans = job
+    let mut plans = job
         .stages
         .iter()
         .map(|stage| plan::plan(*stage, &job.desired, &facts))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|refusal| refused(&refusal.message, &refusal.hint))?;
+    if plans.iter().all(|plan| plan.stage.is_hooks() || plan.steps.is_empty()) {
+        // Hooks are for what is done between them.
+        plans.iter_mut().for_each(|plan| plan.steps.clear());
+    }
     let pending = plans.iter().any(|plan| plan.stage == Stage::Rollout && !plan.steps.is_empty());
     let changes =
         if pending { plan::changes::of(&job.desired, &facts, &job.redactor) } else { Default::default() };
@@ -103,10 +109,24 @@ pub(super) async fn execute(engine: &Engine, host: Surveyed, recheck: bool) -> R
     }
     let Surveyed { job, session, facts, plans, .. } = host;
     let desired = Arc::clone(&job.desired);
-    let held = Held::take(&session, &job, &desired).await?;
+    let (held, took) = Held::take(&session, &job, &desired).await?;
+    if let Some(took) = took {
+        let clean = |text: &str| crate::secret::clean(text).replace('\n', " ");
+        let message = format!(
+            "{} of {} ended here without giving its lease back (run {}); this run goes on from what it left",
+            clean(&took.verb),
+            clean(&took.holder),
+            clean(&took.run)
+        );
+        engine.emitter.emit(Some(&job.target.name), EventKind::Warning { message, hint: None });
+    }
+    let before = facts.state.as_ref().map(|state| state.release.clone());
     let result = stages(engine, &job, &session, &held, facts, plans, recheck).await;
+    if let Err(outcome) = &result {
+        on_failure(engine, &job, &session, before.as_deref(), outcome).await;
+    }
     // No renewal may come after the lease is given back.
-    held.0.abort();
+    held.end();
     let give_back = adapt(lease::release(&desired.layout.stack, &desired.run), &job.target);
     // The lease runs out by itself when this does not arrive.
     let _ = session.exec(&give_back, None).await;
@@ -137,6 +157,12 @@ async fn stages(
     }
     for stage in &job.stages {
         let mut plan = planned.next();
+        if *stage == Stage::After {
+            if let Some(plan) = plan.filter(|_| touched) {
+                after(engine, job, session, &plan).await?;
+            }
+            continue;
+        }
         if touched {
             facts = look(&**session, &job.target, desired).await?;
             plan = None;
@@ -148,7 +174,7 @@ async fn stages(
         if plan.steps.is_empty() {
             continue;
         }
-        touched = true;
+        touched |= !stage.is_hooks();
         run_stage(engine, job, session, held, &plan).await?;
     }
     let release = match &desired.rollback_to {
@@ -156,6 +182,50 @@ async fn stages(
         None => desired.release.id.clone(),
     };
     Ok(Outcome::Changed { summary: format!("release {release}") })
+}
+
+/// What the stack does once a client was changed. The release serves whatever comes of it.
+async fn after(
+    engine: &Engine,
+    job: &Job,
+    session: &Arc<dyn Session>,
+    plan: &StagePlan,
+) -> Result<(), Outcome> {
+    let (stage, total) = (plan.stage.name(), plan.steps.len());
+    for (index, step) in plan.steps.iter().enumerate() {
+        if engine.cancel.requested() {
+            let message = format!("interrupted before \"{}\": it was not run", step.title);
+            engine.emitter.emit(Some(&job.target.name), EventKind::Warning { message, hint: None });
+            return Ok(());
+        }
+        run_step(engine, job, session, step, (stage, index + 1, total))
+            .await
+            .map_err(StepFault::into_outcome)?;
+    }
+    Ok(())
+}
+
+/// What the stack does when a client that was begun failed. A fault here is told and hides nothing.
+async fn on_failure(
+    engine: &Engine,
+    job: &Job,
+    session: &Arc<dyn Session>,
+    before: Option<&str>,
+    outcome: &Outcome,
+) {
+    let Some(fault) = outcome.fault().filter(|fault| fault.step != crate::event::PLANNING) else { return };
+    let ended = Ended { outcome: outcome.word(), step: &fault.step, message: &fault.message };
+    let steps = hooks::failed(&job.desired, before, &ended);
+    let total = steps.len();
+    for (index, step) in steps.iter().enumerate() {
+        if engine.cancel.level() == Level::Abandon {
+            return;
+        }
+        if let Err(second) = run_step(engine, job, session, step, ("failure", index + 1, total)).await {
+            let message = format!("{} failed too: {}", step.title, second.into_fault().message);
+            engine.emitter.emit(Some(&job.target.name), EventKind::Warning { message, hint: None });
+        }
+    }
 }
 
 async fn run_stage(
@@ -168,7 +238,11 @@ async fn run_stage(
     let stage = plan.stage.name();
     engine.emitter.emit(
         Some(&job.target.name),
-        EventKind::StagePlanned { stage: stage.to_owned(), steps: plan.steps.len() },
+        EventKind::StagePlanned {
+            stage: stage.to_owned(),
+            steps: plan.steps.len(),
+            release: Some(job.desired.release.id.clone()),
+        },
     );
     for (index, step) in plan.steps.iter().enumerate() {
         let undo = plan.undo.as_ref().filter(|undo| undo.critical.contains(&index));
@@ -178,7 +252,7 @@ async fn run_stage(
         if engine.cancel.requested() && !inside {
             return Err(interrupted(&format!("\"{}\"", step.title)));
         }
-        if let Some(outcome) = held.1.get() {
+        if let Some(outcome) = held.lost() {
             return Err(outcome.clone());
         }
         let at = (stage, index + 1, plan.steps.len());
@@ -279,7 +353,7 @@ pub(super) fn lost(step: &str, error: &SessionError) -> Outcome {
     }
 }
 
-fn refused(message: &str, hint: &str) -> Outcome {
+pub(super) fn refused(message: &str, hint: &str) -> Outcome {
     Outcome::Failed {
         fault: Fault {
             step: crate::event::PLANNING.into(),
@@ -302,67 +376,6 @@ fn halted(stage: plan::Stage, refusal: plan::Refusal) -> Outcome {
     }
 }
 
-/// A moment of the host's clock, for people.
-fn until(seconds: u64) -> String {
-    let moment = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    moment.map_or_else(|| "unknown".to_owned(), |moment| moment.to_string())
-}
-
 fn interrupted(before: &str) -> Outcome {
     Outcome::skipped(format!("interrupted before {before}; run the same command again to go on"))
-}
-
-/// The lease of a host, renewed until dropped, and who has it when it was taken over meanwhile: this
-/// machine slept for longer than a lease lasts.
-struct Held(tokio::task::JoinHandle<()>, Arc<OnceLock<Outcome>>);
-
-impl Held {
-    async fn take(session: &Arc<dyn Session>, job: &Job, desired: &Desired) -> Result<Held, Outcome> {
-        let cmd =
-            adapt(lease::take(&desired.layout.stack, &desired.who, &desired.run, job.verb), &job.target);
-        let output = session.exec(&cmd, None).await.map_err(|error| lost("take the lease", &error))?;
-        if output.exit == HELD {
-            return Err(locked(&output));
-        }
-        if !output.exit.success() {
-            let said = crate::secret::clean_bytes(&output.stderr);
-            return Err(refused(
-                &format!("the lease could not be taken: {}", said.trim()),
-                "is the disk full?",
-            ));
-        }
-        let (session, lost) = (Arc::clone(session), Arc::new(OnceLock::new()));
-        let seen = Arc::clone(&lost);
-        let task = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(lease::RENEWED_EVERY).await;
-                match session.exec(&cmd, None).await {
-                    Ok(output) if output.exit == HELD => {
-                        let _ = seen.set(locked(&output));
-                        return;
-                    }
-                    Err(SessionError::Lost(_)) => return,
-                    // Late or refused once: there is time for another.
-                    Ok(_) | Err(_) => {}
-                }
-            }
-        });
-        Ok(Held(task, lost))
-    }
-}
-
-const HELD: Exit = Exit::Code(lease::HELD);
-
-fn locked(output: &Output) -> Outcome {
-    let held = lease::held_by(&output.stdout);
-    Outcome::Locked {
-        holder: held.as_ref().map_or("somebody".into(), |lease| crate::secret::clean(&lease.holder).into()),
-        expires: held.map_or_else(|| "unknown".into(), |lease| until(lease.expires)),
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

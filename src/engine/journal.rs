@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 
 use crate::event::{Event, EventKind, Report};
 
+mod past;
+
+pub use past::{Cut, Repeated, cuts, dead, machine, repeated};
+
 const EXTENSION: &str = "ndjson";
 
 /// The journal of a run that goes on.
@@ -33,9 +37,10 @@ impl Journal {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         fs::set_permissions(dir, Permissions::from_mode(0o700))?;
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
-        // Held as long as the run lives, so that a reader can tell a running one from a cut one. Where
-        // the file system has no locks, a run that goes on looks cut.
-        let _ = file.try_lock();
+        // Held as long as the run lives, so that a reader can tell a running one from a cut one: one
+        // that looks just now is waited for. Where the file system has no locks, a run that goes on
+        // looks cut, and is never taken for dead.
+        let _ = file.lock();
         // The name itself survives a crash.
         File::open(dir)?.sync_all()?;
         Ok(Journal { file, path })
@@ -267,7 +272,7 @@ fn in_short(path: &Path) -> io::Result<Option<RunSummary>> {
             Err(JournalError::Line { .. }) => continue,
         };
         match (event.kind, &mut run) {
-            (EventKind::RunStarted { verb, who, clients }, run) => {
+            (EventKind::RunStarted { verb, who, clients, .. }, run) => {
                 *run = Some(RunSummary {
                     run: event.run,
                     path: path.to_owned(),

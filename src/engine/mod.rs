@@ -8,6 +8,7 @@ mod cancel;
 mod emit;
 mod host;
 pub mod journal;
+mod lease;
 mod step;
 
 use std::collections::HashMap;
@@ -45,6 +46,8 @@ pub struct Job {
     pub target: Target,
     pub desired: Arc<Desired>,
     pub stages: Vec<Stage>,
+    /// Runs that are known to have ended: a lease of theirs is nobody's.
+    pub dead: Arc<Vec<String>>,
     /// Masks this client's secrets in whatever its host prints.
     pub redactor: Arc<Redactor>,
     /// Refuse hosts that were never provisioned.

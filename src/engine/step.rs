@@ -1,5 +1,7 @@
 //! One step on one host: run it, keep its last lines, say what went wrong.
 
+mod local;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use tokio::time::Instant;
 use super::host::adapt;
 use super::{Engine, Job};
 use crate::event::{EventKind, Fault, Outcome, OutputStream, StepResult};
-use crate::ops::compose;
+use crate::ops::{compose, lease};
 use crate::plan::health::{Gate, Verdict};
 use crate::plan::{Action, Step};
 use crate::secret::ChunkRedactor;
@@ -90,6 +92,7 @@ pub(super) async fn execute(
 ) -> Result<(), StepFault> {
     match &step.action {
         Action::Run(cmd) => run(engine, job, session, step, cmd).await,
+        Action::Local(local) => local::run(engine, job, step, local).await,
         Action::Rsync(what) => {
             let mut progress = |at: Progressed| {
                 let total = (at.percent > 0).then(|| at.bytes.saturating_mul(100) / u64::from(at.percent));
@@ -112,7 +115,8 @@ async fn run(
     cmd: &Cmd,
 ) -> Result<(), StepFault> {
     let mut tail = Tail::new(engine, job);
-    let cmd = adapt(cmd.clone(), &job.target);
+    let cmd = cmd.clone().holding(&lease::work_lock(&job.desired.layout.stack));
+    let cmd = adapt(cmd, &job.target);
     let result = session.exec(&cmd, Some(&mut |stream, bytes| tail.take(stream, bytes))).await;
     tail.flush();
     let output = result.map_err(|error| StepFault::of(step, &error))?;
@@ -124,6 +128,11 @@ async fn run(
         Exit::Code(code) => format!("exit code {code}"),
         Exit::Signal(name) => format!("killed by SIG{name}"),
     };
+    Err(said(step, message, tail))
+}
+
+/// The fault of a command that ended badly.
+fn said(step: &Step, message: String, tail: Tail<'_>) -> StepFault {
     let mut lines = tail.lines();
     // Our own scripts say what they found on a line of this form, which tells more than a number.
     let said = lines.iter().rposition(|line| line.starts_with(SAID));
@@ -131,7 +140,7 @@ async fn run(
         Some(line) => line[SAID.len()..].to_owned(),
         None => message,
     };
-    Err(StepFault::failed(step, message, lines))
+    StepFault::failed(step, message, lines)
 }
 
 async fn wait(

@@ -2,6 +2,7 @@
 
 mod faults;
 mod fleet;
+mod hooks;
 mod output;
 mod patience;
 mod rig;

@@ -223,12 +223,23 @@ pub const NOT_RUNNING: u32 = 69;
 /// `terminal` when a person sits there. Not a script on standard input: that belongs to the command.
 #[must_use]
 pub fn inside(stack: &str, service: &str, words: &[String], terminal: bool) -> Cmd {
+    exec(stack, service, if terminal { &["-it"] } else { &["-i"] }, words)
+}
+
+/// The same without input and with variables of its own.
+#[must_use]
+pub fn inside_with(stack: &str, service: &str, words: &[String], env: &[(String, String)]) -> Cmd {
+    let set: Vec<String> = env.iter().map(|(name, value)| format!("--env={name}={value}")).collect();
+    exec(stack, service, &set.iter().map(String::as_str).collect::<Vec<_>>(), words)
+}
+
+fn exec(stack: &str, service: &str, options: &[&str], words: &[String]) -> Cmd {
     let script = format!(
         r#"id=$(docker ps -q --filter label=com.docker.compose.project="$1" --filter label=com.docker.compose.service="$2" --filter label=com.docker.compose.oneoff=False | head -n 1)
 [ -n "$id" ] || {{ echo "service $2 has no running container" >&2; exit {NOT_RUNNING}; }}
 shift 2
 exec docker exec {} "$id" "$@""#,
-        if terminal { "-it" } else { "-i" }
+        join(options)
     );
     let fixed = ["sh", "-c", &script, "sh", stack, service].map(str::to_owned);
     Cmd::new(fixed.into_iter().chain(words.iter().cloned())).sudo()

@@ -93,7 +93,7 @@ if [ -n "$COMPARE" ] && [ -d "$base/current" ]; then
         sed -n 's/^[0-9a-f]\{64\}  \([^/].*\)$/\1/p' "$base/current/.sha256" | head -n 500 | while IFS= read -r path; do say written "$path"; done
     fi
 fi
-lease=/run/lock/fleet-$STACK.lease
+lease=/run/fleet/$STACK.lease
 if [ -f "$lease" ]; then say lease "$(encoded "$lease")"; fi
 if [ -f "$base/backups/last" ]; then say backup "$(head -c 300 "$base/backups/last" | tr '\n\t' '  ')"; fi
 if [ -f "$base/check.state" ]; then say check "$(head -c 300 "$base/check.state" | tr '\n\t' '  ')"; fi

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::hooks::Hooks;
 use crate::ops::certbot;
 use crate::ops::compose::Project;
 use crate::ops::files::NewFile;
@@ -42,6 +43,7 @@ pub struct Desired {
     pub rollback_to: Option<String>,
     /// Variables of the environment that are no secrets, with this client's values.
     pub plain: BTreeMap<String, String>,
+    pub hooks: Hooks,
     pub who: String,
     pub run: String,
     /// RFC 3339, for the state file.

@@ -7,6 +7,7 @@
 pub mod changes;
 mod desired;
 pub mod health;
+pub mod hooks;
 mod release;
 mod rollout;
 mod system;
@@ -49,6 +50,8 @@ pub struct Step {
 pub enum Action {
     Run(Cmd),
     Rsync(Rsync),
+    /// On this machine.
+    Local(hooks::Local),
     /// Asks again and again until the answer is good or cannot become so.
     Await(health::Gate),
 }
@@ -77,6 +80,8 @@ impl Step {
 /// The stages that a verb takes a host through, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// Hooks before anything else; only when there is anything else.
+    Before,
     /// Packages, Docker, firewall, schedules.
     System,
     /// Everything of a release that does not touch what serves: source, files, images, database up.
@@ -87,18 +92,28 @@ pub enum Stage {
     Rollback,
     /// Pending migrations and nothing else.
     Migrate,
+    /// Hooks once all is done.
+    After,
 }
 
 impl Stage {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Stage::Before => "before",
             Stage::System => "system",
             Stage::Prepare => "prepare",
             Stage::Rollout => "rollout",
             Stage::Rollback => "rollback",
             Stage::Migrate => "migrate",
+            Stage::After => "after",
         }
+    }
+
+    /// Whether it is there for the sake of the others only.
+    #[must_use]
+    pub fn is_hooks(self) -> bool {
+        matches!(self, Stage::Before | Stage::After)
     }
 }
 
@@ -134,6 +149,8 @@ pub struct Refusal {
 /// A [`Refusal`] when the host cannot become what is wanted.
 pub fn plan(stage: Stage, desired: &Desired, facts: &Facts) -> Result<StagePlan, Refusal> {
     let (steps, undo) = match stage {
+        Stage::Before => (hooks::before(desired, facts), None),
+        Stage::After => (hooks::after(desired, facts), None),
         Stage::System => (system::plan(desired, facts)?, None),
         Stage::Prepare => (release::prepare(desired, facts)?, None),
         Stage::Rollout => rollout::plan(desired, facts)?,

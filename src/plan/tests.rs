@@ -56,6 +56,9 @@ fn step(step: &super::Step) -> String {
             let (first, rest) = line.split_once('\n').unwrap_or((&line, ""));
             let _ = writeln!(out, "    $ {first}{}", if rest.is_empty() { "" } else { " ..." });
         }
+        Action::Local(local) => {
+            let _ = writeln!(out, "    here: {}", local.words.join(" "));
+        }
         Action::Rsync(what) => {
             let _ = writeln!(out, "    rsync {what:?}");
         }

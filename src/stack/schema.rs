@@ -309,8 +309,26 @@ pub enum HookPoint {
     PostProvision,
     PreUpdate,
     PostUpdate,
+    /// An update or provisioning that had begun failed on the client.
+    OnFailure,
     PreBackup,
     PostBackup,
+}
+
+impl HookPoint {
+    /// As stack.toml has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            HookPoint::PreProvision => "pre_provision",
+            HookPoint::PostProvision => "post_provision",
+            HookPoint::PreUpdate => "pre_update",
+            HookPoint::PostUpdate => "post_update",
+            HookPoint::OnFailure => "on_failure",
+            HookPoint::PreBackup => "pre_backup",
+            HookPoint::PostBackup => "post_backup",
+        }
+    }
 }
 
 /// Where a hook runs.

@@ -138,7 +138,7 @@ impl Board {
                 *running =
                     Running { title: "connected, looking".to_owned(), since: now, ..Running::default() };
             }
-            EventKind::StagePlanned { stage, steps } => {
+            EventKind::StagePlanned { stage, steps, .. } => {
                 let title = format!("planned, {}", text::count(*steps, "step"));
                 *running = Running { position: text::flat(stage), title, progress: None, since: now };
             }

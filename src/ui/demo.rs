@@ -59,7 +59,7 @@ pub fn script(clients: usize) -> Vec<Beat> {
     }
     beats.sort_by(|one, next| one.0.total_cmp(&next.0));
     let who = "marie@atelier".to_owned();
-    let started = EventKind::RunStarted { verb: "provision".to_owned(), who, clients: names };
+    let started = EventKind::RunStarted { verb: "provision".to_owned(), who, clients: names, machine: None };
     let mut report = Report::default();
     let mut all = vec![beat(0.0, None, started)];
     all.extend(beats.into_iter().map(|(at, client, kind)| beat(at, Some(client), kind)));
@@ -110,7 +110,7 @@ fn host(beats: &mut Vec<(f64, String, EventKind)>, at: usize, name: &str) -> f64
         let total = STEPS.iter().filter(|step| step.0 == *of).count();
         if stage != *of {
             stage = of;
-            say(now, EventKind::StagePlanned { stage: (*of).to_owned(), steps: total });
+            say(now, EventKind::StagePlanned { stage: (*of).to_owned(), steps: total, release: None });
         }
         let before = STEPS[..index].iter().filter(|step| step.0 == *of).count();
         let (stage, step) = ((*of).to_owned(), (*title).to_owned());

@@ -69,9 +69,10 @@ impl Town {
 
 impl Drop for Town {
     fn drop(&mut self) {
-        for end in ["lease", "lease.lock", "lease.new"] {
-            let _ = fs::remove_file(format!("/run/lock/fleet-{}.{end}", self.stack));
+        for end in ["lease", "lease.lock", "lease.new", "work"] {
+            let _ = fs::remove_file(format!("/run/fleet/{}.{end}", self.stack));
         }
+        let _ = fs::remove_file(format!("/run/lock/fleet-{}.lease", self.stack));
     }
 }
 
@@ -200,7 +201,7 @@ fn an_interrupt_ends_it_at_once_and_says_what_is_left() {
 
 /// Takes a lease as another operator's run would.
 fn take(town: &Town, run: &str) {
-    let cmd = lease::take(&town.stack, "jean@ailleurs", run, "update");
+    let cmd = lease::take(&town.stack, "jean@ailleurs", run, "update", &[]);
     let mut child = Command::new("sh").arg("-s").stdin(Stdio::piped()).spawn().unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), cmd.input().bytes()).unwrap();
     assert!(child.wait().unwrap().success());
@@ -249,10 +250,12 @@ fn a_lease_is_shown_and_broken() {
 fn a_lease_that_ran_out_holds_nobody_and_a_host_that_is_away_is_told() {
     let mut town = Town::new(1);
     take(&town, "20261120-101500-a1b2");
-    let file = format!("/run/lock/fleet-{}.lease", town.stack);
-    let text = fs::read_to_string(&file).unwrap();
-    let (before, _) = text.split_once("\"expires\":").unwrap();
-    fs::write(&file, format!("{before}\"expires\":1}}\n")).unwrap();
+    for file in [format!("/run/fleet/{}.lease", town.stack), format!("/run/lock/fleet-{}.lease", town.stack)]
+    {
+        let text = fs::read_to_string(&file).unwrap();
+        let (before, _) = text.split_once("\"expires\":").unwrap();
+        fs::write(&file, format!("{before}\"expires\":1}}\n")).unwrap();
+    }
     assert!(town.fleet.say("lock show").ok().out.contains("free"));
     town.hosts.clear();
     let away = town.fleet.say("lock show --json");
@@ -261,17 +264,19 @@ fn a_lease_that_ran_out_holds_nobody_and_a_host_that_is_away_is_told() {
 }
 
 #[test]
-fn every_command_opens_one_connection_by_either_transport() {
+fn every_look_costs_one_connection_and_one_command_by_either_transport() {
     for transport in ["native", "openssh"] {
         let town = Town::new(2);
         town.fleet.edit("stack = \"tiny\"\n", &format!("stack = \"tiny\"\ntransport = \"{transport}\"\n"));
         let mut before = 0;
+        // One question, one answer: whatever is asked goes in one command.
         let mut count = |words: &str, code: i32| {
             let done = town.fleet.say(words);
             assert_eq!(done.code, code, "{transport}: {words}\n{}", done.all());
             before += 1;
             for host in &town.hosts {
-                assert_eq!(host.connections(), before, "{transport}: {words}");
+                assert_eq!(host.connections(), before, "connections, {transport}: {words}");
+                assert_eq!(host.commands(), before, "commands, {transport}: {words}");
             }
             done
         };
@@ -283,7 +288,8 @@ fn every_command_opens_one_connection_by_either_transport() {
         count("update --all --dry-run", 0);
         count("update --all --check", 5);
         count("lock show --all", 0);
-        count("test-ssh --all", 0);
+        town.fleet.say("test-ssh --all").ok();
+        assert!(town.hosts.iter().all(|host| host.connections() == before + 1), "{transport}: test-ssh");
         // First contact was the first command: both are on record now.
         assert_eq!(town.fleet.read("known_hosts").lines().count(), 2);
         let shell = town.fleet.run(["ssh", "ville-lyon", "--", "whoishere"]).ok();

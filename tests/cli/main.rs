@@ -3,6 +3,7 @@
 mod bad_input;
 mod check;
 mod doctor;
+mod fanout;
 mod help;
 mod hosts;
 mod life;

@@ -18,8 +18,12 @@ fn event(run: &str, second: usize, client: Option<&str>, kind: EventKind) -> Eve
 /// A run of two clients in which one fails.
 fn run(id: &str) -> Vec<Event> {
     let clients = vec!["ville-lyon".to_owned(), "brest".to_owned()];
-    let started =
-        EventKind::RunStarted { verb: "update".to_owned(), who: "marie@atelier".to_owned(), clients };
+    let started = EventKind::RunStarted {
+        verb: "update".to_owned(),
+        who: "marie@atelier".to_owned(),
+        clients,
+        machine: None,
+    };
     let fault = Fault {
         step: "start api".to_owned(),
         message: "compose ended with status 1".to_owned(),
@@ -62,6 +66,7 @@ fn fleet() -> Fleet {
         verb: "provision".to_owned(),
         who: "jean@atelier".to_owned(),
         clients: vec!["brest".to_owned()],
+        machine: None,
     };
     let id = "20261120-111500-cccc";
     let end = EventKind::HostFinished { outcome: Outcome::Unchanged, seconds: 1.0 };

@@ -92,8 +92,8 @@ fn a_new_stack_on_a_bare_host_survives_kills_on_the_way() {
         std::thread::sleep(Duration::from_millis(1500));
         child.kill().expect("SIGKILL");
         child.wait().expect("it is gone");
-        if host.sh("test -s /run/lock/fleet-marche.lease").code == Some(0) {
-            after_the_kill(&fleet, &host, "marche", &words);
+        if host.sh("test -s /run/fleet/marche.lease").code == Some(0) {
+            after_the_kill(&fleet, &host, &words);
         }
     }
     let secret = fleet.secret(client, "CLE");

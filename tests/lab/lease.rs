@@ -35,8 +35,8 @@ fn a_held_host_is_refused_and_an_expired_lease_is_taken_over() {
 
     held_elsewhere(host, -1);
     fleet.run(&["update", client, "--yes", "--json"]).expect(0).outcome(client, "changed");
-    let left = host.sh("cat /run/lock/fleet-geoclic.lease 2>&1");
-    assert!(left.stdout.contains("No such file"), "the lease is given back: {left:?}");
+    let left = host.sh("ls /run/fleet/geoclic.lease /run/lock/fleet-geoclic.lease 2>&1");
+    assert!(left.stdout.matches("No such file").count() == 2, "the lease is given back: {left:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use fleet::ssh::{
 use crate::proxy::Proxy;
 use crate::reach::OwnAgent;
 use crate::sshd::{Sshd, user};
-use crate::{open_by, run, sh};
+use crate::{open_by, reach, run, sh};
 
 const NEW: HostKeyPolicy = HostKeyPolicy::AcceptNew;
 const STRICT: HostKeyPolicy = HostKeyPolicy::Strict;
@@ -24,6 +24,7 @@ conformance!(
     a_host_that_falls_silent_is_given_up,
     an_idle_connection_that_the_host_cut_is_lost,
     an_upload_arrives_whole_with_its_mode,
+    a_command_waits_for_the_host_twice,
 );
 
 /// Keepalives of one second, so that silence shows in a test.
@@ -174,4 +175,22 @@ async fn an_upload_arrives_whole_with_its_mode(transport: Transport) {
     assert!(std::fs::read(&path).unwrap() == content);
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
     assert_eq!(mode & 0o7777, 0o600);
+}
+
+/// Once for the channel, once for the answer. What follows the answer is not waited for.
+async fn a_command_waits_for_the_host_twice(transport: Transport) {
+    const COMMANDS: usize = 4;
+    let sshd = Sshd::start();
+    let proxy = Proxy::far(&sshd.host, sshd.port, Duration::from_millis(100)).await;
+    let target = Target { port: proxy.port, ..sshd.target() };
+    let session = reach(transport, &sshd, &target).await;
+    let login = proxy.round_trips();
+    for _ in 0..COMMANDS {
+        assert_eq!(run(&*session, "echo on").await.stdout, b"on\n");
+    }
+    let spent = proxy.round_trips() - login;
+    // The last channel's closing may still be on its way.
+    assert!((2 * COMMANDS..=2 * COMMANDS + 1).contains(&spent), "{spent} for {COMMANDS} commands");
+    assert!((5..12).contains(&login), "{login} for the login");
+    assert_eq!(sshd.commands(), COMMANDS);
 }

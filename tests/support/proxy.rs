@@ -1,18 +1,38 @@
-//! A TCP proxy that can fall silent (the link stays up and nothing passes any more), or take only
-//! so much.
+//! A TCP proxy that can fall silent (the link stays up and nothing passes any more), take only so much, or
+//! be far away.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, tcp};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 pub struct Proxy {
     pub port: u16,
     pub connections: Arc<AtomicUsize>,
     silent: Arc<AtomicBool>,
     full: Arc<Notify>,
+    turns: Arc<Mutex<Count>>,
+}
+
+/// Whose turn it is.
+#[derive(Default)]
+struct Count {
+    count: usize,
+    since: Option<Instant>,
+    waiting: bool,
+}
+
+impl Count {
+    /// Pieces of one answer may come apart: a round trip lasts twice the delay.
+    fn spoke(&mut self, now: Instant, delay: Duration) {
+        let long_ago = self.since.is_none_or(|since| now - since > delay * 8 / 5);
+        if long_ago && !self.waiting {
+            *self = Count { count: self.count + 1, since: Some(now), waiting: true };
+        }
+    }
 }
 
 impl Proxy {
@@ -29,6 +49,7 @@ impl Proxy {
             connections: Arc::default(),
             silent: Arc::default(),
             full: Arc::default(),
+            turns: Arc::default(),
         };
         let full = Arc::clone(&proxy.full);
         let (host, count, silent) = (host.to_owned(), proxy.connections.clone(), proxy.silent.clone());
@@ -43,6 +64,34 @@ impl Proxy {
             }
         });
         proxy
+    }
+
+    /// Passes everything on so much later, each way, and counts round trips of that length.
+    pub async fn far(host: &str, to: u16, delay: Duration) -> Self {
+        let listener = TcpListener::bind((host, 0)).await.unwrap();
+        let proxy = Proxy {
+            port: listener.local_addr().unwrap().port(),
+            connections: Arc::default(),
+            silent: Arc::default(),
+            full: Arc::default(),
+            turns: Arc::default(),
+        };
+        let (host, turns) = (host.to_owned(), Arc::clone(&proxy.turns));
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let far = TcpStream::connect((host.as_str(), to)).await.unwrap();
+                let (near_read, near_write) = near.into_split();
+                let (far_read, far_write) = far.into_split();
+                tokio::spawn(late(near_read, far_write, delay, Arc::clone(&turns), true));
+                tokio::spawn(late(far_read, near_write, delay, Arc::clone(&turns), false));
+            }
+        });
+        proxy
+    }
+
+    /// How often the near side spoke after an answer had come, a round trip after it last did.
+    pub fn round_trips(&self) -> usize {
+        self.turns.lock().unwrap().count
     }
 
     /// The limit was reached: something waits.
@@ -74,6 +123,39 @@ async fn pass(
             return std::future::pending().await;
         }
         if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Carries one direction, each piece `delay` after it came.
+async fn late(
+    mut from: tcp::OwnedReadHalf,
+    mut to: tcp::OwnedWriteHalf,
+    delay: Duration,
+    turns: Arc<Mutex<Count>>,
+    from_near: bool,
+) {
+    let (queue, mut queued) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    let answered = Arc::clone(&turns);
+    tokio::spawn(async move {
+        while let Some((due, piece)) = queued.recv().await {
+            tokio::time::sleep_until(due.into()).await;
+            if to.write_all(&piece).await.is_err() {
+                return;
+            }
+            if !from_near {
+                answered.lock().unwrap().waiting = false;
+            }
+        }
+    });
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let now = Instant::now();
+        if from_near {
+            turns.lock().unwrap().spoke(now, delay);
+        }
+        if queue.send((now + delay, buffer[..count].to_vec())).is_err() {
             return;
         }
     }

@@ -114,6 +114,11 @@ impl Sshd {
         self.log().matches("Connection from ").count()
     }
 
+    /// Commands run so far, over whatever connection.
+    pub fn commands(&self) -> usize {
+        self.log().matches("Starting session: ").count()
+    }
+
     pub fn target(&self) -> Target {
         Target {
             name: "test".to_owned(),

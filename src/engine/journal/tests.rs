@@ -27,6 +27,7 @@ fn run() -> Vec<Event> {
                 verb: "provision".to_owned(),
                 who: "marie@atelier".to_owned(),
                 clients: vec!["one".to_owned(), "two".to_owned()],
+                machine: None,
             },
         ),
         event(Some("one"), EventKind::HostStarted),
@@ -34,7 +35,7 @@ fn run() -> Vec<Event> {
             Some("one"),
             EventKind::HostConnected { host_key: "SHA256:x".to_owned(), recorded: true, seconds: 0.25 },
         ),
-        event(Some("one"), EventKind::StagePlanned { stage: name(), steps: 2 }),
+        event(Some("one"), EventKind::StagePlanned { stage: name(), steps: 2, release: None }),
         event(Some("one"), EventKind::StepStarted { stage: name(), step: name(), index: 1, total: 2 }),
         event(Some("one"), EventKind::StepProgress { done: u64::MAX, total: None }),
         event(

@@ -154,3 +154,45 @@ async fn a_gates_reasons_and_logs_are_masked() {
     assert!(!told.contains(secret), "{told}");
     assert!(told.contains("[secret DB_PASSWORD]"), "{told}");
 }
+
+/// What a killed run left is told, and its lease is taken when the journal proves it dead.
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_over_is_said_and_a_command_that_goes_on_is_in_the_way() {
+    let lease = r#"{"holder":"bob@desk\u001b[2J","run":"r2","verb":"update","expires":1794000000}"#;
+    let mut rig = Rig::with("older-release", move |host| {
+        host.when(|cmd| kind(cmd) == "take lease", Answer::ok(lease), None)
+    });
+    rig.update().await;
+    assert!(matches!(rig.outcome(), Outcome::Changed { .. }), "{:?}", rig.outcome());
+    let told = rig.told();
+    assert!(told.contains("update of bob@desk ended here without giving its lease back (run r2)"), "{told}");
+
+    let mut rig = Rig::with("older-release", move |host| {
+        let busy = Answer::Output { code: 76, stdout: lease.into(), stderr: String::new() };
+        host.when(|cmd| kind(cmd) == "take lease", busy, None)
+    });
+    rig.update().await;
+    assert_eq!(rig.ran(), ["probe", "take lease"], "nothing is given back that is not held");
+    assert_eq!(rig.exit(), ExitKind::Locked);
+    let Outcome::Locked { holder, .. } = rig.outcome() else { panic!("{:?}", rig.outcome()) };
+    assert_eq!(holder, "run r2 of bob@desk, which ended while a command of it goes on here");
+}
+
+/// Whoever takes a host over must be able to wait for what runs there: each step holds a lock.
+#[tokio::test(start_paused = true)]
+async fn each_command_of_a_step_holds_the_lock_of_the_work() {
+    let mut rig = Rig::new("older-release");
+    rig.update().await;
+    for cmd in rig.host().ran() {
+        let holds = cmd.line().contains("flock -s /run/fleet/geoclic.work ");
+        let looks = matches!(kind(&cmd), "probe" | "take lease" | "give lease back" | "health");
+        assert_eq!(holds, !looks, "{}", cmd.line());
+    }
+    let dead = std::sync::Arc::new(vec!["20261120-101500-dead".to_owned()]);
+    let job = crate::engine::Job { dead, ..rig.job() };
+    let survey = rig.engine.survey(vec![job]).await;
+    rig.engine.execute(survey.hosts, false).await;
+    let host = rig.host();
+    let take = host.ran().into_iter().rfind(|cmd| kind(cmd) == "take lease").unwrap();
+    assert!(String::from_utf8_lossy(take.input().bytes()).contains("dead=20261120-101500-dead"));
+}

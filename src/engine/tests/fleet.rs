@@ -14,7 +14,7 @@ fn names(count: usize) -> impl Iterator<Item = String> {
 
 fn report(engine: &Engine, events: &mut UnboundedReceiver<Event>, clients: Vec<String>) -> (Report, usize) {
     let mut report = Report::default();
-    let started = EventKind::RunStarted { verb: "update".into(), who: "a@b".into(), clients };
+    let started = EventKind::RunStarted { verb: "update".into(), who: "a@b".into(), clients, machine: None };
     let (sender, mut first) = tokio::sync::mpsc::unbounded_channel();
     Emitter::new("run-1", sender, String::new).emit(None, started);
     report.fold(&first.try_recv().unwrap());

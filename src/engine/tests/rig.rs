@@ -94,8 +94,8 @@ pub fn kind(cmd: &Cmd) -> &'static str {
     let text = format!("{} {}", cmd.line(), String::from_utf8_lossy(cmd.input().bytes()));
     let known = [
         ("PACKAGES=", "probe"),
-        ("exec 9>\"$file.lock\"\nflock -w 10 9\nnow=", "take lease"),
-        ("if grep -qF", "give lease back"),
+        ("flock -w 10 9\nsince=", "take lease"),
+        ("grep -qF", "give lease back"),
         ("newest()", "health"),
         ("docker stop -t", "replace"),
         ("docker logs --tail", "logs"),
@@ -293,6 +293,7 @@ pub fn job(client: &str, needs_provision: bool, first_secrets: bool) -> Job {
         target: target(client),
         desired: Arc::new(wish::desired()),
         stages: vec![Stage::Prepare, Stage::Rollout],
+        dead: Arc::default(),
         redactor: Arc::new(Redactor::new([("DB_PASSWORD", &secret)])),
         needs_provision,
         first_secrets,

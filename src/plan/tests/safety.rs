@@ -30,7 +30,7 @@ fn commands(desired: &Desired) -> Vec<(String, Cmd)> {
         match step.action {
             Action::Run(cmd) => all.push((step.title, cmd)),
             Action::Await(gate) => all.push((step.title, gate.look())),
-            Action::Rsync(_) => {}
+            Action::Rsync(_) | Action::Local(_) => {}
         }
     }
     all

@@ -10,6 +10,7 @@ use crate::ops::files::NewFile;
 use crate::ops::postgres::{Database, Migration};
 use crate::ops::schedule::Schedule;
 use crate::ops::{Layout, certbot};
+use crate::plan::hooks::Hooks;
 use crate::plan::{Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
 use crate::registry::DockerSource;
 use crate::registry::values::Swap;
@@ -173,6 +174,7 @@ pub fn desired() -> Desired {
         overwrite_drift: false,
         rollback_to: None,
         plain: BTreeMap::from([("SENTRY_ENVIRONMENT".to_owned(), "ville-lyon".to_owned())]),
+        hooks: Hooks::default(),
         who: "marie@atelier".into(),
         run: "20261120-101500-ab12".into(),
         at: "2026-11-20T10:15:00.000Z".into(),

@@ -115,6 +115,7 @@ pub fn hooks<'d>(hooks: &mut Table<'d>, names: &Names<'_, 'd>) -> Option<Vec<Hoo
         ("post_provision", HookPoint::PostProvision),
         ("pre_update", HookPoint::PreUpdate),
         ("post_update", HookPoint::PostUpdate),
+        ("on_failure", HookPoint::OnFailure),
         ("pre_backup", HookPoint::PreBackup),
         ("post_backup", HookPoint::PostBackup),
     ];
