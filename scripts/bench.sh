@@ -11,6 +11,9 @@ scripts/bench.sh: fleet, xargs ssh, pssh, clush, Ansible and pyinfra side by sid
   --quick        about two minutes: 1, 10 and 100 hosts, one run each
   --hosts LIST   such as "1 10 100 400 1000" (the default)
   --only PARTS   of: cold true status sync trips (default: all)
+  --ship DIR     instead: what one changed layer costs each host of a fleet directory of the stack
+                 tests/apps/shop, beside docker save | ssh docker load. The lab's tests leave such a
+                 directory: scripts/test.sh --keep -- street, then --ship target/tmp/lab/street
   --no-install   install nothing; peers that are not there are left out
   --no-build     measure target/release as it is
 
@@ -21,12 +24,13 @@ processors: only ratios of one run mean anything.
 EOF
 }
 
-install=1 build=1 pass=()
+install=1 build=1 ship='' pass=()
 while [ $# -gt 0 ]; do
     case $1 in
         --help | -h) usage; exit 0 ;;
         --no-install) install= ;;
         --no-build) build= ;;
+        --ship) ship=${2:?--ship needs a fleet directory} install=; shift ;;
         --quick) pass+=("$1") ;;
         --hosts | --only) pass+=("$1" "${2:?$1 needs a value}"); shift ;;
         *) usage >&2; exit 2 ;;
@@ -50,4 +54,7 @@ if [ -n "$install" ]; then
     fi
 fi
 [ -z "$build" ] || (cd "$ROOT" && cargo build --release --bin fleet --example bench-hosts)
+if [ -n "$ship" ]; then
+    exec python3 "$ROOT/scripts/bench/ship.py" "$OUT/../release/fleet" "$ship"
+fi
 exec python3 "$ROOT/scripts/bench/run.py" --out "$OUT" --release "$OUT/../release" "${pass[@]}"

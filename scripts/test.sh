@@ -99,7 +99,7 @@ lab_ready() {
 
 section "tools"
 install_tools
-LAB_HOST_COUNT=4
+LAB_HOST_COUNT=9
 # Images are built while cargo compiles; what the lab says is shown when it is needed.
 if [ $FAST = no ]; then
     echo "test: the lab starts in the background, its output comes in its own section"
@@ -123,6 +123,8 @@ if [ $FAST = no ]; then
     section "lab: hosts"
     lab_ready
     section "lab: tests on real hosts"
+    rm -f target/tmp/lab-figures.txt
     cargo test --locked --features lab --test lab -- --test-threads=4 "${LAB_ARGS[@]}"
+    [ ! -e target/tmp/lab-figures.txt ] || { echo "measured:" && sed 's/^/  /' target/tmp/lab-figures.txt; }
 fi
 section_end

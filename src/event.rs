@@ -74,6 +74,25 @@ pub enum EventKind {
         seconds: f64,
         result: StepResult,
     },
+    /// An image is being built on the operator's machine, for all clients that need it.
+    ImageBuilding {
+        image: String,
+        platform: String,
+    },
+    ImageBuilt {
+        image: String,
+        platform: String,
+        seconds: f64,
+        layers: usize,
+        /// Of all layers, compressed.
+        bytes: u64,
+    },
+    /// A service that is stopped first was replaced: from the end of the old container until the new one
+    /// was healthy.
+    ServiceAway {
+        service: String,
+        seconds: f64,
+    },
     /// Worth saying, fatal to nothing.
     Warning {
         message: String,
@@ -231,6 +250,8 @@ pub struct HostReport {
     pub seconds: f64,
     pub recorded_host_key: Option<String>,
     pub warnings: Vec<(String, Option<String>)>,
+    /// Services that were stopped first, and the seconds that each was away.
+    pub away: Vec<(String, f64)>,
 }
 
 impl Report {
@@ -291,6 +312,7 @@ impl HostReport {
             seconds: 0.0,
             recorded_host_key: None,
             warnings: Vec::new(),
+            away: Vec::new(),
         }
     }
 
@@ -304,6 +326,13 @@ impl HostReport {
                 self.recorded_host_key = Some(host_key.clone());
             }
             EventKind::Warning { message, hint } => self.warnings.push((message.clone(), hint.clone())),
+            EventKind::ServiceAway { service, seconds } => {
+                // Twice where a release was taken back: it was away for both.
+                match self.away.iter_mut().find(|(known, _)| known == service) {
+                    Some((_, sum)) => *sum += seconds,
+                    None => self.away.push((service.clone(), *seconds)),
+                }
+            }
             _ => {}
         }
     }
@@ -341,45 +370,4 @@ pub fn exit_of<'a>(outcomes: impl Iterator<Item = &'a Outcome>, interrupted: boo
 pub(crate) mod json_tests;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fault() -> Fault {
-        Fault { step: "connect".into(), message: "refused".into(), lines: vec![], hint: None }
-    }
-
-    #[test]
-    fn the_exit_code_follows_the_outcomes() {
-        let changed = Outcome::Changed { summary: String::new() };
-        let gone = Outcome::Unreachable { fault: fault() };
-        let locked = Outcome::Locked { holder: String::new(), expires: String::new() };
-        let back = Outcome::RolledBack { fault: fault(), release: String::new() };
-        let of = |list: &[&Outcome]| exit_of(list.iter().copied(), false);
-        assert_eq!(of(&[&changed, &Outcome::Unchanged]), ExitKind::Ok);
-        assert_eq!(of(&[&gone, &gone]), ExitKind::NoneReachable);
-        assert_eq!(of(&[&gone, &changed]), ExitKind::ClientFailed);
-        assert_eq!(of(&[&back, &changed]), ExitKind::ClientFailed);
-        assert_eq!(of(&[&locked, &changed]), ExitKind::Locked);
-        assert_eq!(of(&[&locked, &back]), ExitKind::ClientFailed);
-        assert_eq!(exit_of([&changed].into_iter(), true), ExitKind::Interrupted);
-    }
-
-    #[test]
-    fn a_host_never_heard_of_again_is_not_called_well() {
-        let mut report = Report::default();
-        let started = EventKind::RunStarted {
-            verb: "update".into(),
-            who: "a@b".into(),
-            clients: vec!["x".into()],
-            machine: None,
-        };
-        report.fold(&Event {
-            schema: SCHEMA.into(),
-            at: String::new(),
-            run: "r".into(),
-            client: None,
-            kind: started,
-        });
-        assert_eq!(report.exit(), ExitKind::ClientFailed);
-    }
-}
+mod tests;

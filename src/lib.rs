@@ -25,6 +25,7 @@ pub mod fs_atomic;
 pub mod http;
 pub mod keys;
 pub mod notify;
+pub mod ship;
 pub mod source;
 pub mod ssh;
 pub mod stack_source;

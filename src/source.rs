@@ -4,6 +4,7 @@
 //! each build context. The digests say what changed, so they must see exactly what rsync sends:
 //! one list of patterns decides for both.
 
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -15,6 +16,9 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use sha2::{Digest as _, Sha256};
 
 use crate::shell::hex;
+
+/// Mode of a symbolic link, as git has it.
+const LINK: u32 = 0o120_000;
 
 /// A tree as it was when it was read.
 #[derive(Clone, Debug)]
@@ -89,6 +93,41 @@ impl Snapshot {
         let prefix = format!("{}/", folder.trim_end_matches('/'));
         matches!(folder, "" | ".")
             || self.entries.iter().any(|entry| entry.path.starts_with(prefix.as_bytes()))
+    }
+
+    /// Copies a folder of the tree to one that is not there yet: exactly the files that its digest
+    /// covers, with the modes that it knows. Gives back the first file that is not as it was when the
+    /// snapshot was taken.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn copy(&self, folder: &str, to: &Path) -> anyhow::Result<Option<String>> {
+        let prefix = match folder.trim_end_matches('/') {
+            "" | "." => Vec::new(),
+            folder => format!("{folder}/").into_bytes(),
+        };
+        fs::create_dir_all(to).with_context(|| to.display().to_string())?;
+        for entry in self.entries.iter().filter(|entry| entry.path.starts_with(&prefix)) {
+            let from = self.root.join(OsStr::from_bytes(&entry.path));
+            let target = to.join(OsStr::from_bytes(&entry.path[prefix.len()..]));
+            if let Some(parent) = target.parent() {
+                fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+            }
+            let at = || from.display().to_string();
+            let digest = if entry.mode == LINK {
+                let points = fs::read_link(&from).with_context(at)?;
+                std::os::unix::fs::symlink(&points, &target).with_context(at)?;
+                Sha256::digest(points.as_os_str().as_bytes())
+            } else {
+                fs::copy(&from, &target).with_context(at)?;
+                fs::set_permissions(&target, fs::Permissions::from_mode(entry.mode)).with_context(at)?;
+                fs::File::open(&target).and_then(digest_of).with_context(at)?
+            };
+            if <[u8; 32]>::from(digest) != entry.digest {
+                return Ok(Some(String::from_utf8_lossy(&entry.path).into_owned()));
+            }
+        }
+        Ok(None)
     }
 
     /// First path that is not now as it was when the snapshot was taken, by size and time.
@@ -179,7 +218,7 @@ fn entry(root: &Path, path: &Path, metadata: &Metadata) -> anyhow::Result<Entry>
     Ok(Entry {
         path: relative(root, path),
         mode: if metadata.file_type().is_symlink() {
-            0o120_000
+            LINK
         } else if executable {
             0o755
         } else {
@@ -235,6 +274,20 @@ mod tests {
         assert_eq!(before.digest("api"), after.digest("api"));
         assert_ne!(before.digest("web"), after.digest("web"));
         assert_ne!(before.digest(""), after.digest(""));
+    }
+
+    #[test]
+    fn a_copy_holds_what_the_digest_covers_and_nothing_else() {
+        let dir = tree();
+        let snapshot = Snapshot::take(dir.path(), &exclude()).unwrap();
+        fs::write(dir.path().join("api/new.pyc"), "").unwrap();
+        fs::write(dir.path().join("api/later.py"), "").unwrap();
+        let to = tempfile::tempdir().unwrap();
+        assert_eq!(snapshot.copy("api", &to.path().join("context")).unwrap(), None);
+        let copied = Snapshot::take(&to.path().join("context"), &[]).unwrap();
+        assert_eq!(copied.digest(""), snapshot.digest("api"));
+        fs::write(dir.path().join("api/main.py"), "longer").unwrap();
+        assert_eq!(snapshot.copy("api", &to.path().join("b")).unwrap().as_deref(), Some("api/main.py"));
     }
 
     #[test]

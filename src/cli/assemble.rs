@@ -201,7 +201,8 @@ impl<'f> Assembler<'f> {
             certificate: tls.certificate.clone(),
             key: tls.key.clone(),
         });
-        let release = release(&made, &layout, database, services)?;
+        let mut release = release(&made, &layout, database, services)?;
+        release.built_here = super::builds::built_here(&made.stack, &release.builds, self.fleet);
         let desired = Desired {
             client: client.name.to_string(),
             domain: client.domain.to_string(),
@@ -349,6 +350,7 @@ fn release(
         files,
         mounts,
         builds,
+        built_here: None,
         images: made.images.clone(),
         project: Project {
             layout: layout.clone(),

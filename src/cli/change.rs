@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::App;
 use super::assemble::{Assembled, Assembler, NewSecrets};
+use super::builds;
 use super::context::Fleet;
 use super::exit::{exit_of, refused, usage};
 use super::global::Limits;
@@ -148,6 +149,9 @@ pub fn run(
     let mut report = None;
     let runtime = super::running::runtime()?;
     let result = runtime.block_on(async {
+        if !previewing {
+            builds::check(&jobs).await?;
+        }
         let mut run = if previewing {
             Run::look(app, fleet, &info, wish.verb, names, &options.limits)
         } else {
@@ -171,14 +175,15 @@ pub fn run(
             run.finish();
             return Ok(ExitKind::Refused);
         }
-        let waves =
-            wish.policy.waves(&survey.hosts, |host| wish.policy.canary.contains(&host.job.target.name));
+        let plan_waves = |hosts: &[Surveyed]| {
+            wish.policy.waves(hosts, |host| wish.policy.canary.contains(&host.job.target.name))
+        };
         let asked = if options.yes || !survey.hosts.iter().any(Surveyed::pending) {
             false
         } else {
             let confirmed = run.between(|| {
                 app.tell(&preview::text(&survey.hosts, &app.stderr, app.global.verbose));
-                app.tell(&preview::waves(&survey.hosts, &waves));
+                app.tell(&preview::waves(&survey.hosts, &plan_waves(&survey.hosts)));
                 app.confirm(&question(wish.verb, &survey.hosts))
             })?;
             if !confirmed {
@@ -189,7 +194,11 @@ pub fn run(
             }
             true
         };
-        execute(&mut run, survey.hosts, &waves, wish, clients.len(), asked).await;
+        let sources: Vec<_> = assembler.sources().cloned().collect();
+        let hosts = builds::build(&mut run, survey.hosts, &sources).await;
+        let waves = plan_waves(&hosts);
+        execute(&mut run, hosts, &waves, wish, clients.len(), asked).await;
+        builds::prune(fleet).await?;
         for source in assembler.sources() {
             if let Some(path) = source.changed_since()? {
                 app.tell(&format!(

@@ -209,6 +209,12 @@ impl Fleet {
         self.dir.join(".fleet")
     }
 
+    /// Images that are built here for all hosts.
+    #[must_use]
+    pub fn images_dir(&self) -> PathBuf {
+        self.state_dir().join("images")
+    }
+
     /// A path of the registry, relative to the fleet directory.
     #[must_use]
     pub fn path(&self, relative: &str) -> PathBuf {

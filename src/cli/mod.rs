@@ -6,6 +6,7 @@ pub mod add;
 mod app;
 mod ask;
 mod assemble;
+mod builds;
 mod change;
 mod check;
 mod completions;

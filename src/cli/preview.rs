@@ -125,6 +125,7 @@ fn step(step: &Step) -> Value {
         Action::Run(cmd) => cmd.line(),
         Action::Local(local) => crate::shell::join(&local.words),
         Action::Rsync(what) => format!("rsync {} {}", what.source.display(), what.destination),
+        Action::Ship(what) => format!("rsync {} {}; docker load", what.store.display(), what.folder()),
         Action::Await(gate) => format!("wait for health, at most {} s", gate.deadline.as_secs()),
     };
     json!({ "title": step.title, "change": change, "details": step.details, "command": command })

@@ -10,12 +10,14 @@ use tokio::time::Instant;
 use super::host::adapt;
 use super::{Engine, Job};
 use crate::event::{EventKind, Fault, Outcome, OutputStream, StepResult};
-use crate::ops::{compose, lease};
+use crate::ops::ship::{Shelf, Ship};
+use crate::ops::{away, compose, lease};
 use crate::plan::health::{Gate, Verdict};
 use crate::plan::{Action, Step};
 use crate::secret::ChunkRedactor;
 use crate::shell::Cmd;
-use crate::ssh::{Exit, Progressed, Session, SessionError, Stream};
+use crate::ship::Store;
+use crate::ssh::{Exit, Progressed, Rsync, Session, SessionError, Stream, Transfer};
 
 /// Lines kept for the report of a fault.
 const KEPT_LINES: usize = 12;
@@ -23,6 +25,8 @@ const KEPT_LINES: usize = 12;
 const MAX_LINE: usize = 2000;
 /// Bytes of a line without an end that are kept; more than [`MAX_LINE`] characters of any kind.
 const LONGEST_LINE: usize = 16 * MAX_LINE;
+/// Longest transfer of images to one host.
+const SHIP_LIMIT: Duration = Duration::from_secs(3600);
 /// What our scripts put before the reason of a fault.
 const SAID: &str = "fleet: ";
 /// Exit code of coreutils' `timeout` when the time ran out.
@@ -94,17 +98,65 @@ pub(super) async fn execute(
         Action::Run(cmd) => run(engine, job, session, step, cmd).await,
         Action::Local(local) => local::run(engine, job, step, local).await,
         Action::Rsync(what) => {
-            let mut progress = |at: Progressed| {
-                let total = (at.percent > 0).then(|| at.bytes.saturating_mul(100) / u64::from(at.percent));
-                engine
-                    .emitter
-                    .emit(Some(&job.target.name), EventKind::StepProgress { done: at.bytes, total });
-            };
-            session.rsync(what, Some(&mut progress)).await.map_err(|error| StepFault::of(step, &error))?;
+            push(engine, job, session, step, what).await?;
             Ok(())
         }
+        Action::Ship(what) => ship(engine, job, session, step, what).await,
         Action::Await(gate) => wait(engine, job, session, step, gate).await,
     }
+}
+
+async fn push(
+    engine: &Engine,
+    job: &Job,
+    session: &dyn Session,
+    step: &Step,
+    what: &Rsync,
+) -> Result<Transfer, StepFault> {
+    let mut progress = |at: Progressed| {
+        let total = (at.percent > 0).then(|| at.bytes.saturating_mul(100) / u64::from(at.percent));
+        engine.emitter.emit(Some(&job.target.name), EventKind::StepProgress { done: at.bytes, total });
+    };
+    session.rsync(what, Some(&mut progress)).await.map_err(|error| StepFault::of(step, &error))
+}
+
+/// Images to a host: what it has is asked now, since another stack's images may have come or gone
+/// since the plan was made.
+async fn ship(
+    engine: &Engine,
+    job: &Job,
+    session: &dyn Session,
+    step: &Step,
+    what: &Ship,
+) -> Result<(), StepFault> {
+    let asked = session
+        .exec(&adapt(what.ask(), &job.target), None)
+        .await
+        .map_err(|error| StepFault::of(step, &error))?;
+    let shelf = asked.exit.success().then(|| Shelf::parse(&asked.stdout)).flatten().ok_or_else(|| {
+        let said = tidy(job, &crate::secret::clean_bytes(&asked.stderr));
+        StepFault::failed(step, "the engine does not say what it has".into(), vec![said])
+    })?;
+    let (store, wanted) = (Store::new(&what.store), what.clone());
+    let view = tokio::task::spawn_blocking(move || store.view(&wanted, &shelf)).await;
+    let view = match view {
+        Ok(Ok(view)) => view,
+        Ok(Err(error)) => return Err(StepFault::failed(step, error.to_string(), Vec::new())),
+        Err(error) => return Err(StepFault::failed(step, error.to_string(), Vec::new())),
+    };
+    let files = Rsync {
+        source: view.dir.path().to_owned(),
+        destination: what.folder(),
+        exclude: Vec::new(),
+        link_dest: None,
+        sudo: true,
+        timeout: SHIP_LIMIT,
+    };
+    let sent = push(engine, job, session, step, &files).await?.bytes_sent;
+    let line = format!("{} of {} layers, {sent} bytes sent", view.layers, view.of);
+    let output = EventKind::Output { stream: OutputStream::Stdout, line };
+    engine.emitter.emit(Some(&job.target.name), output);
+    run(engine, job, session, step, &what.load()).await
 }
 
 async fn run(
@@ -281,6 +333,11 @@ impl<'a> Tail<'a> {
             self.kept.pop_front();
         }
         self.kept.push_back(line.clone());
+        if let (Stream::Stdout, Some((service, seconds))) = (stream, away::line(&line)) {
+            let measured = EventKind::ServiceAway { service: service.to_owned(), seconds };
+            self.engine.emitter.emit(Some(&self.job.target.name), measured);
+            return;
+        }
         let stream = match stream {
             Stream::Stdout => OutputStream::Stdout,
             Stream::Stderr => OutputStream::Stderr,

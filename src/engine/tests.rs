@@ -6,6 +6,7 @@ mod hooks;
 mod output;
 mod patience;
 mod rig;
+mod ship;
 
 use self::rig::{Rig, healthy};
 use super::*;

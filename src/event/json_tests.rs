@@ -27,6 +27,15 @@ pub(crate) fn one_of_each() -> Vec<Event> {
         EventKind::StepProgress { done: 1024, total: None },
         EventKind::Output { stream: OutputStream::Stderr, line: "pulling nginx:1.29".into() },
         EventKind::StepFinished { step: "push source".into(), seconds: 2.5, result: StepResult::Done },
+        EventKind::ImageBuilding { image: "shop/api:0a1b2c".into(), platform: "linux/amd64".into() },
+        EventKind::ImageBuilt {
+            image: "shop/api:0a1b2c".into(),
+            platform: "linux/amd64".into(),
+            seconds: 12.5,
+            layers: 7,
+            bytes: 51_200_000,
+        },
+        EventKind::ServiceAway { service: "worker".into(), seconds: 4.25 },
         EventKind::Warning { message: "the disk is nearly full".into(), hint: Some("free some".into()) },
         done(Outcome::Unchanged),
         done(Outcome::Changed { summary: "release 9f2c41d07b3e".into() }),
@@ -41,7 +50,13 @@ pub(crate) fn one_of_each() -> Vec<Event> {
     kinds
         .into_iter()
         .map(|kind| {
-            let whole = matches!(kind, EventKind::RunStarted { .. } | EventKind::RunFinished { .. });
+            let whole = matches!(
+                kind,
+                EventKind::RunStarted { .. }
+                    | EventKind::RunFinished { .. }
+                    | EventKind::ImageBuilding { .. }
+                    | EventKind::ImageBuilt { .. }
+            );
             Event {
                 schema: SCHEMA.into(),
                 at: "2026-11-20T10:15:00.000Z".into(),
@@ -71,7 +86,7 @@ fn each_reads_back_as_it_was() {
 /// A new kind or outcome does not compile here until it is among those above.
 #[test]
 fn none_is_forgotten() {
-    let (mut kinds, mut outcomes) = ([false; 11], [false; 8]);
+    let (mut kinds, mut outcomes) = ([false; 14], [false; 8]);
     for event in one_of_each() {
         let kind = match event.kind {
             EventKind::RunStarted { .. } => 0,
@@ -84,6 +99,9 @@ fn none_is_forgotten() {
             EventKind::StepFinished { .. } => 7,
             EventKind::Warning { .. } => 8,
             EventKind::RunFinished { .. } => 9,
+            EventKind::ImageBuilding { .. } => 11,
+            EventKind::ImageBuilt { .. } => 12,
+            EventKind::ServiceAway { .. } => 13,
             EventKind::HostFinished { outcome, .. } => {
                 let outcome = match outcome {
                     Outcome::Unchanged => 0,
@@ -101,5 +119,5 @@ fn none_is_forgotten() {
         };
         kinds[kind] = true;
     }
-    assert_eq!((kinds, outcomes), ([true; 11], [true; 8]));
+    assert_eq!((kinds, outcomes), ([true; 14], [true; 8]));
 }

@@ -92,22 +92,6 @@ done",
         self.cmd(&rest, 900)
     }
 
-    /// Replaces these services and no other, whatever else changed.
-    #[must_use]
-    pub fn replace(&self, services: &[String]) -> Cmd {
-        let list = join(services);
-        Cmd::script(
-            format!(
-                "set -eu\ncompose() {{ {} \"$@\"; }}\ncompose stop {list}\ncompose rm --force {list}\n\
-                 compose up --detach --no-build --quiet-pull --no-recreate {list}",
-                self.line()
-            ),
-            Vec::<String>::new(),
-        )
-        .sudo()
-        .timeout(Duration::from_secs(900))
-    }
-
     /// The command line, for scripts of ours that stay on the host.
     #[must_use]
     pub fn line(&self) -> String {

@@ -4,6 +4,7 @@
 //! 24.04. What a command answers is parsed beside the function that asks.
 
 pub mod apt;
+pub mod away;
 pub mod certbot;
 pub mod compose;
 pub mod doctor;
@@ -16,6 +17,7 @@ pub mod probe;
 pub mod release;
 pub mod rollout;
 pub mod schedule;
+pub mod ship;
 
 /// Where things are on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -35,8 +35,9 @@ elif [ -z "$new" ]; then
     new=$(of --filter label=com.docker.compose.config-hash="$want")
 fi
 back() {{
-    echo "fleet: $1" >&2
     docker logs --tail 20 $new >&2 2>&1 || true
+    # Last, so that no log pushes it out of what is kept.
+    echo "fleet: $1" >&2
     if [ -n "$old" ]; then docker rm -f $new >/dev/null 2>&1 || true; fi
     exit 1
 }}

@@ -79,6 +79,8 @@ pub struct DesiredRelease {
     /// Rendered files that containers mount, at paths named by their content.
     pub mounts: Vec<NewFile>,
     pub builds: Vec<Build>,
+    /// Where the images are built once for all; without it each host builds its own.
+    pub built_here: Option<BuiltHere>,
     /// Image of each built service.
     pub images: BTreeMap<String, String>,
     pub project: Project,
@@ -112,6 +114,15 @@ pub struct Build {
     /// Folder within the source.
     pub context: String,
     pub tag: String,
+}
+
+/// Images that the operator's machine builds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuiltHere {
+    /// Their folder.
+    pub store: PathBuf,
+    /// Layers and bytes of those that are built already, by tag and platform.
+    pub known: BTreeMap<String, BTreeMap<String, (usize, u64)>>,
 }
 
 impl DesiredRelease {

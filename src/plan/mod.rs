@@ -15,12 +15,13 @@ mod system;
 pub(crate) mod tests;
 pub mod waves;
 
-pub use desired::{Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
+pub use desired::{Build, BuiltHere, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
 
 use std::ops::Range;
 
 use crate::facts::Facts;
 use crate::ops::probe::{Question, probe};
+use crate::ops::ship::Ship;
 use crate::shell::Cmd;
 use crate::ssh::Rsync;
 
@@ -50,6 +51,8 @@ pub struct Step {
 pub enum Action {
     Run(Cmd),
     Rsync(Rsync),
+    /// Sends the layers of images that the host lacks, and has its engine take them in.
+    Ship(Ship),
     /// On this machine.
     Local(hooks::Local),
     /// Asks again and again until the answer is good or cannot become so.

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use super::system::differs;
-use super::{Action, Change, Desired, Refusal, Step};
+use super::{Action, BuiltHere, Change, Desired, Refusal, Step};
 use crate::facts::{Facts, ReleaseMark};
+use crate::ops::ship::{self, Ship};
 use crate::ops::{compose, files, release};
 use crate::ssh::Rsync;
 
@@ -89,7 +90,11 @@ fn push(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
 
 fn images(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
     let wanted = &desired.release;
-    for build in wanted.builds.iter().filter(|build| !facts.images.contains_key(&build.tag)) {
+    if let Some(here) = &wanted.built_here {
+        steps.extend(shipped(desired, facts, here));
+    }
+    let here = wanted.built_here.is_some();
+    for build in wanted.builds.iter().filter(|build| !here && !facts.images.contains_key(&build.tag)) {
         let context = format!("{}/{}", desired.layout.source(&wanted.id), build.context);
         steps.push(
             Step::run(
@@ -104,6 +109,40 @@ fn images(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
     steps.push(Step::run("pull images", Change::Create, wanted.project.pull_missing(&tags)).hint(
         "the host must reach the image registry; `docker = { registry_mirrors }` under [fleet] names mirrors",
     ));
+}
+
+/// The step that sends what was built on the operator's machine, where the host lacks any of it.
+fn shipped(desired: &Desired, facts: &Facts, here: &BuiltHere) -> Option<Step> {
+    let all: Vec<String> = desired.release.builds.iter().map(|build| build.tag.clone()).collect();
+    let lacking: Vec<String> = all.iter().filter(|tag| !facts.images.contains_key(*tag)).cloned().collect();
+    let platform = ship::platform(facts.value("arch").unwrap_or("amd64"));
+    let detail = |tag: &String| match here.known.get(tag).and_then(|of| of.get(&platform)) {
+        Some((layers, bytes)) => {
+            format!(
+                "{tag}, {platform}: {layers} layers, {}; only what the host lacks travels",
+                megabytes(*bytes)
+            )
+        }
+        None => format!("{tag}, {platform}: built on this machine first, once for all clients"),
+    };
+    let details: Vec<String> = lacking.iter().map(detail).collect();
+    (!lacking.is_empty()).then(|| Step {
+        title: "ship images".into(),
+        change: Change::Create,
+        details,
+        action: Action::Ship(Ship {
+            layout: desired.layout.clone(),
+            store: here.store.clone(),
+            platform,
+            lacking,
+            all,
+        }),
+        hint: Some("run the same command again: what arrived is not sent twice".into()),
+    })
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
 }
 
 fn placeholder(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {

@@ -128,7 +128,7 @@ fn turn(desired: &Desired, facts: &Facts, project: &Project) -> Vec<Step> {
     let others: Vec<String> =
         wanted.services.iter().filter(|service| !wanted.is_start_first(service)).cloned().collect();
     if wanted.services.is_empty() {
-        steps.push(Step::run("start what else changed", Change::Modify, project.up()));
+        steps.push(Step::run("start what else changed", Change::Modify, project.up_watched()));
     } else if !others.is_empty() {
         steps.push(
             Step::run("replace named services", Change::Modify, project.replace(&others))

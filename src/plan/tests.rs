@@ -8,9 +8,10 @@ mod model;
 mod safety;
 pub(crate) mod wish;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Action, Change, Desired, Stage, plan};
+use super::{Action, BuiltHere, Change, Desired, Stage, plan};
 use crate::facts::Facts;
 
 const STAGES: [Stage; 3] = [Stage::System, Stage::Prepare, Stage::Rollout];
@@ -61,6 +62,9 @@ fn step(step: &super::Step) -> String {
         }
         Action::Rsync(what) => {
             let _ = writeln!(out, "    rsync {what:?}");
+        }
+        Action::Ship(what) => {
+            let _ = writeln!(out, "    ship {} of {}", what.lacking.join(" "), what.all.join(" "));
         }
         Action::Await(gate) => {
             let (seconds, services) = (gate.deadline.as_secs(), gate.services.len());
@@ -192,6 +196,37 @@ fn a_rollback_goes_to_a_release_that_is_kept_and_to_no_other() {
         }
     }
     insta::assert_snapshot!(text);
+}
+
+/// Images of the operator's machine are sent, whatever of them the host lacks, and nothing is built there.
+#[test]
+fn images_that_are_built_here_are_sent_and_not_built_there() {
+    let mut desired = wish::desired();
+    let known = BTreeMap::from([("linux/arm64".to_owned(), (7, 51_260_000))]);
+    desired.release.built_here = Some(BuiltHere {
+        store: "/srv/fleet/.fleet/images".into(),
+        known: BTreeMap::from([("geoclic/api:0a1b2c".to_owned(), known)]),
+    });
+    let mut text = String::new();
+    for arch in ["amd64", "arm64"] {
+        let host = hosts::text("older-release", &desired).replace("arch\tamd64", &format!("arch\t{arch}"));
+        let steps = plan(Stage::Prepare, &desired, &Facts::parse(host.as_bytes()).unwrap()).unwrap().steps;
+        assert!(!steps.iter().any(|step| step.title.starts_with("build")), "{steps:?}");
+        let ship = steps.iter().find(|step| step.title == "ship images").unwrap();
+        text.push_str(&self::step(ship));
+    }
+    insta::assert_snapshot!(text, @r"
+    + ship images
+          geoclic/api:0a1b2c, linux/amd64: built on this machine first, once for all clients
+        ship geoclic/api:0a1b2c of geoclic/api:0a1b2c
+        hint: run the same command again: what arrived is not sent twice
+    + ship images
+          geoclic/api:0a1b2c, linux/arm64: 7 layers, 51.2 MB; only what the host lacks travels
+        ship geoclic/api:0a1b2c of geoclic/api:0a1b2c
+        hint: run the same command again: what arrived is not sent twice
+    ");
+    let current = hosts::facts("current", &desired);
+    assert!(plan(Stage::Prepare, &desired, &current).unwrap().steps.is_empty());
 }
 
 /// A preview of one host must not depend on what a wish of another client holds.

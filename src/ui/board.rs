@@ -106,6 +106,9 @@ impl Board {
                 return self.output(at, line, look);
             }
             (kind, Some(at)) => self.progress(at, kind, now),
+            (kind @ (EventKind::ImageBuilding { .. } | EventKind::ImageBuilt { .. }), None) => {
+                return vec![Line::new().with(Role::Text, summary::image(kind))];
+            }
             (_, None) => {}
         }
         Vec::new()

@@ -120,6 +120,9 @@ impl Lines {
                 return self.step_finished(client, step, *seconds, *result);
             }
             EventKind::Output { line, .. } if self.verbose => format!("  {line}"),
+            EventKind::ServiceAway { service, seconds } if self.chatty() => {
+                format!("{service} was away for {}", text::seconds(*seconds))
+            }
             EventKind::Warning { message, hint } => {
                 return self.warning(Some(client), message, hint.as_deref());
             }
@@ -142,6 +145,10 @@ impl Renderer for Lines {
         match (&event.kind, &event.client) {
             (EventKind::RunStarted { verb, clients, .. }, _) => self.started(&event.run, verb, clients),
             (kind, Some(client)) => self.of_client(client, kind),
+            (kind @ (EventKind::ImageBuilding { .. } | EventKind::ImageBuilt { .. }), None) => {
+                let said = summary::image(kind);
+                self.line(None, Line::new().with(Role::Text, said));
+            }
             (EventKind::Warning { message, hint }, None) => self.warning(None, message, hint.as_deref()),
             (_, None) => {}
         }

@@ -1,6 +1,7 @@
 //! The program as its users meet it: the real binary, its words, its exit codes.
 
 mod bad_input;
+mod build_once;
 mod check;
 mod doctor;
 mod fanout;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::kit::{Host, TownGuard, eventually, get, post, town};
+use super::kit::{Host, Load, TownGuard, eventually, get, post, town};
 use super::provision::same;
 
 /// Services whose container is another one than before.
@@ -89,6 +89,13 @@ fn a_failing_migration_is_undone_and_the_old_release_serves_on() {
     assert_eq!(created.status, 201, "{created:?}");
     let row = created.json()["id"].as_str().expect("an id").to_owned();
     let (before, release) = (host.containers("geoclic"), host.sh("readlink /opt/geoclic/current").ok());
+    // Every row of every table, by number and digest.
+    let rows = || {
+        host.exec("geoclic", "database", "sh -c 'pg_dump -U geoclic -d geoclic --data-only --inserts | grep ^INSERT | sort | tee /tmp/rows | wc -l; sha256sum </tmp/rows'").ok()
+    };
+    let had = rows();
+    assert!(!had.starts_with("0\n"), "there are rows: {had}");
+    let load = Load::getting(host, 4, "/api/health");
 
     let migration = "app/migrations/004_broken.sql";
     town.fleet.write(
@@ -97,7 +104,10 @@ fn a_failing_migration_is_undone_and_the_old_release_serves_on() {
     );
     let ran = town.fleet.run(&["update", client, "--yes", "--json"]);
     let _ = std::fs::remove_file(town.fleet.path(migration));
+    let met = load.stop();
     let ended = ran.expect(1).outcome(client, "failed");
+    met.well(20);
+    assert_eq!(rows(), had, "not a row is lost or changed");
     let fault = &ended["fault"];
     assert_eq!(fault["step"], "migrate 004_broken.sql", "{ended:#}");
     assert!(

@@ -1,6 +1,7 @@
 //! The house's laws, read from the code itself: which room may know which, who may print, how long
 //! a file may grow. `design.md` says why; here is what.
 
+mod faults;
 mod paths;
 
 use std::collections::{BTreeMap, BTreeSet};

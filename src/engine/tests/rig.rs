@@ -99,6 +99,8 @@ pub fn kind(cmd: &Cmd) -> &'static str {
         ("newest()", "health"),
         ("docker stop -t", "replace"),
         ("docker logs --tail", "logs"),
+        ("RootFS.Layers", "shelf"),
+        ("docker load", "load"),
         ("docker build", "build"),
         ("docker pull", "pull"),
         ("up --detach", "up"),

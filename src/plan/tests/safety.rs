@@ -31,6 +31,10 @@ fn commands(desired: &Desired) -> Vec<(String, Cmd)> {
             Action::Run(cmd) => all.push((step.title, cmd)),
             Action::Await(gate) => all.push((step.title, gate.look())),
             Action::Rsync(_) | Action::Local(_) => {}
+            Action::Ship(what) => {
+                all.push((step.title.clone(), what.ask()));
+                all.push((step.title, what.load()));
+            }
         }
     }
     all

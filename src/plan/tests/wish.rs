@@ -119,6 +119,7 @@ fn release(layout: &Layout) -> DesiredRelease {
             context: "api".into(),
             tag: "geoclic/api:0a1b2c".into(),
         }],
+        built_here: None,
         images: BTreeMap::from([("api".into(), "geoclic/api:0a1b2c".into())]),
         project: Project {
             layout: layout.clone(),

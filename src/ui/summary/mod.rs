@@ -10,7 +10,10 @@ use crate::event::{HostReport, Outcome, Report};
 use super::style::{Look, Role, Symbol, of_outcome};
 use super::text::{self, Line};
 
+mod away;
 mod faults;
+
+pub(super) use away::image;
 
 /// Up to so many clients, each has a line of its own.
 const FEW: usize = 12;
@@ -42,6 +45,7 @@ pub fn summary(report: &Report, look: &Look, listed: bool) -> String {
         }
     };
     section(outcomes(report, look, listed));
+    section(away::render(report, look));
     section(host_keys(report, look));
     section(warnings(report, look));
     tail.push_str(&totals(report, look));

@@ -32,6 +32,7 @@ fn report<S: Into<String>>(hosts: impl IntoIterator<Item = (S, Outcome)>) -> Rep
         seconds: 41.4,
         recorded_host_key: None,
         warnings: Vec::new(),
+        away: Vec::new(),
     });
     Report {
         run: "20261120-101500-a1".to_owned(),

@@ -1,15 +1,21 @@
 //! What every scenario is told with.
 
+mod figure;
 pub mod fleet;
 mod host;
 mod https;
 mod lab;
+mod load;
+mod street;
 mod town;
 
+pub use figure::figure;
 pub use fleet::{Fleet, Ran};
 pub use host::Host;
 pub use https::{get, post, serial, tcp_open};
 pub use lab::lab;
+pub use load::{Load, Met};
+pub use street::street;
 pub use town::{Town, TownGuard, town};
 
 use std::time::{Duration, Instant};
