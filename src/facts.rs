@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use derived::Dump;
 use parts::plain_id;
-pub use parts::{Container, FileFact, Lease, OldFile, ReleaseFact, ReleaseMark, State, Unit};
+pub use parts::{Container, FileFact, GateSpec, Lease, OldFile, ReleaseFact, ReleaseMark, State, Unit};
 
 /// Most bytes of old files that are kept of one answer.
 const MAX_OLD: usize = 1024 * 1024;
@@ -250,6 +250,7 @@ impl Facts {
             "live_names",
             "disk_serial",
             "served_serial",
+            "sealed",
         ] {
             add(self.value(key).unwrap_or(""));
         }

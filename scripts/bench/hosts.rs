@@ -42,8 +42,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// What `fleet status` asks the first client of the bench.
 fn look() -> Cmd {
-    probe(&Question { stack: "tiny".into(), domain: "one.example".into(), ..Question::default() })
+    let domain = "c0.example.org".to_owned();
+    probe(&Question {
+        stack: "geoclic".into(),
+        units: vec!["docker.service".into(), "cron.service".into()],
+        database: Some(("database".into(), "geoclic".into(), "geoclic".into())),
+        tls: true,
+        health_url: Some(format!("https://{domain}/api/health")),
+        domain,
+        ..Question::default()
+    })
 }
 
 /// Host `i` of the bench is the `i`-th address from `first` on.

@@ -383,7 +383,8 @@ def report(bench, machine):
         print(f"\n| {part} | hosts | wall s | of ours | client CPU, ms a host | servers' CPU / processors | memory MB | connections a host |\n|---|---|---|---|---|---|---|---|")
         rows = [row for row in bench.results if row["part"] == part]
         # Nobody can be faster than the servers' own work for the leanest of them, spread over all processors.
-        floors = {n: min(r["server"] for r in rows if r["hosts"] == n) / cores for n in {r["hosts"] for r in rows}}
+        counted = [r for r in rows if part in ("true", "status") and r["server"] > 0]
+        floors = {n: min(r["server"] for r in counted if r["hosts"] == n) / cores for n in {r["hosts"] for r in counted}}
         for row in rows:
             ours = next(r for r in rows if r["hosts"] == row["hosts"])
             memory = f"{row['memory']:.0f}" if "memory" in row else ""

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::stack::{FrontHealth, Health};
+
 /// What a host has of a file. It may hold secrets, so it is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OldFile {
@@ -114,12 +116,24 @@ pub struct State {
     /// Digest of what the database's role was last given.
     #[serde(default)]
     pub password_digest: Option<String>,
+    /// What it was proved healthy by, for whoever goes back to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateSpec>,
     pub who: String,
     pub run: String,
     pub at: String,
     /// Release that served before this one.
     #[serde(default)]
     pub previous: Option<String>,
+}
+
+/// What the services of a release must answer, and its front door.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateSpec {
+    pub services: Vec<(String, Health)>,
+    pub front: Option<FrontHealth>,
+    /// Address of the front door.
+    pub url: Option<String>,
 }
 
 impl State {

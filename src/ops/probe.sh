@@ -82,6 +82,8 @@ done
 if [ -f "$base/current/.sha256" ]; then
     (cd "$base/current" && sha256sum -c --quiet .sha256 2>/dev/null) | sed -n 's/: FAILED.*$//p' | while IFS= read -r path; do say drift "$path"; done
 fi
+if [ -n "$RELEASE" ] && [ -f "$base/releases/$RELEASE/.complete" ] &&
+    (cd "$base/releases/$RELEASE" && sha256sum -c --status .sha256 2>/dev/null); then say sealed "$RELEASE"; fi
 # What the current release has of the files that another is about to have, where they differ.
 if [ -n "$COMPARE" ] && [ -d "$base/current" ]; then
     printf '%s\n' "$COMPARE" | while IFS=' ' read -r digest path; do

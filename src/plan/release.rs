@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::system::differs;
-use super::{Action, BuiltHere, Change, Desired, Refusal, Step};
+use super::{Action, BuiltHere, Change, Desired, Refusal, Step, changes};
 use crate::facts::{Facts, ReleaseMark};
 use crate::ops::ship::{self, Ship};
 use crate::ops::{compose, files, release};
@@ -18,7 +18,12 @@ const PUSH_LIMIT: Duration = Duration::from_secs(1800);
 pub(super) fn prepare(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Refusal> {
     let mut steps = Vec::new();
     drift(desired, facts)?;
-    if !up_to_date(desired, facts) {
+    if named_are_as_wanted(desired, facts) {
+        return Ok(steps);
+    }
+    if sealed(desired, facts) {
+        images(desired, facts, &mut steps);
+    } else if !up_to_date(desired, facts) {
         push(desired, facts, &mut steps);
         images(desired, facts, &mut steps);
         let seal = release::complete_mark(&desired.layout, &desired.release.id);
@@ -38,6 +43,33 @@ pub(super) fn up_to_date(desired: &Desired, facts: &Facts) -> bool {
             && facts.releases.get(&state.release).is_some_and(|release| release.mark == ReleaseMark::Complete)
     }) && facts.drift.is_empty()
         && wanted.mounts.iter().all(|file| !differs(file, facts))
+}
+
+/// Whether the wanted release is on the host as it was sealed, and not the one that was committed
+/// last: it was tried before, or gone back from. It is not sent again.
+fn sealed(desired: &Desired, facts: &Facts) -> bool {
+    let wanted = &desired.release;
+    !up_to_date(desired, facts)
+        && facts.value("sealed") == Some(wanted.id.as_str())
+        && wanted.mounts.iter().all(|file| !differs(file, facts))
+        && wanted.builds.iter().all(|build| facts.images.contains_key(&build.tag))
+}
+
+/// Whether the operator named services of which none would change.
+pub(super) fn named_are_as_wanted(desired: &Desired, facts: &Facts) -> bool {
+    let named = &desired.release.services;
+    let well = |service: &String| {
+        let mut containers = facts.containers.iter().filter(|container| container.service == *service);
+        containers.clone().next().is_some()
+            && containers.all(|container| {
+                container.well()
+                    && match facts.services.get(service) {
+                        Some(hash) => container.config_hash == *hash,
+                        None => changes::replaces(desired, facts, service) == Some(false),
+                    }
+            })
+    };
+    !named.is_empty() && facts.state.is_some() && facts.drift.is_empty() && named.iter().all(well)
 }
 
 /// Edits by hand are not lost without a word: they are refused until the operator says so.

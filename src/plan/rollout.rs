@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use super::health::Gate;
-use super::release::up_to_date;
+use super::release::{named_are_as_wanted, up_to_date};
 use super::{Action, Change, Desired, Refusal, Step, Undo, changes};
-use crate::facts::{Container, Facts, State};
+use crate::facts::{Container, Facts, GateSpec, State};
 use crate::ops::compose::Project;
 use crate::ops::postgres::Migration;
 use crate::ops::release;
@@ -22,12 +22,15 @@ pub(super) fn plan(desired: &Desired, facts: &Facts) -> Result<(Vec<Step>, Optio
     let mut steps = Vec::new();
     let mut undo = None;
     migrations(desired, facts, &mut steps)?;
+    if named_are_as_wanted(desired, facts) {
+        return Ok((steps, undo));
+    }
     let fresh = up_to_date(desired, facts);
     let from = steps.len();
     steps.extend(password(desired, facts)?);
     if !fresh || !all_well(desired, facts) || !as_released(facts) {
         steps.extend(turn(desired, facts, &desired.release.project));
-        steps.push(wait(desired));
+        steps.push(wait(desired, &spec(desired)));
         if !fresh {
             steps.push(commit(desired, new_state(desired, facts)));
         }
@@ -71,7 +74,7 @@ pub(super) fn rollback(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Re
     };
     let mut steps: Vec<Step> = password_back(desired, password_now(facts), state)?.into_iter().collect();
     steps.extend(turn(desired, &Facts::default(), &project(desired, wanted)));
-    steps.push(wait(desired));
+    steps.push(wait(desired, &spec_of(desired, state)));
     let state = State {
         previous: current.map(str::to_owned),
         who: desired.who.clone(),
@@ -169,7 +172,7 @@ fn back(desired: &Desired, facts: &Facts, critical: std::ops::Range<usize>) -> O
     steps.extend(password_back(desired, given.as_deref(), state).ok()?);
     // Nothing is known of what the fault left behind, so each service is looked at.
     steps.extend(turn(desired, &Facts::default(), &project(desired, &state.release)));
-    steps.push(wait(desired));
+    steps.push(wait(desired, &spec_of(desired, state)));
     // A commit that was cut may have moved `current` already: what starts at boot is what serves.
     steps.push(commit(desired, state.clone()));
     Some(Undo { critical, release: state.release.clone(), steps })
@@ -179,12 +182,23 @@ fn project(desired: &Desired, release: &str) -> Project {
     Project { release: release.to_owned(), ..desired.release.project.clone() }
 }
 
-fn wait(desired: &Desired) -> Step {
+/// What the wanted release is proved healthy by.
+fn spec(desired: &Desired) -> GateSpec {
+    let (wanted, url) = (&desired.release, desired.schedule.health_url.clone());
+    GateSpec { services: wanted.health.clone(), front: wanted.front.clone(), url }
+}
+
+/// The same of a release that was committed: its own, where its state tells.
+fn spec_of(desired: &Desired, state: &State) -> GateSpec {
+    state.gate.clone().unwrap_or_else(|| spec(desired))
+}
+
+fn wait(desired: &Desired, spec: &GateSpec) -> Step {
     Step {
         title: "wait until healthy".into(),
         change: Change::Nothing,
-        details: desired.release.health.iter().map(|(service, _)| service.clone()).collect(),
-        action: Action::Await(gate(desired)),
+        details: spec.services.iter().map(|(service, _)| service.clone()).collect(),
+        action: Action::Await(gate(desired, spec)),
         hint: Some(format!("`fleet logs {}` shows more of what the services say", desired.client)),
     }
 }
@@ -280,17 +294,13 @@ fn password_back(desired: &Desired, from: Option<&str>, state: &State) -> Result
     }
 }
 
-fn gate(desired: &Desired) -> Gate {
-    let wanted = &desired.release;
-    let slowest = wanted.health.iter().map(|(_, health)| health.deadline).max().unwrap_or(GATE_LIMIT);
-    let quickest = wanted.health.iter().map(|(_, health)| health.interval).min();
+fn gate(desired: &Desired, spec: &GateSpec) -> Gate {
+    let slowest = spec.services.iter().map(|(_, health)| health.deadline).max().unwrap_or(GATE_LIMIT);
+    let quickest = spec.services.iter().map(|(_, health)| health.interval).min();
     Gate {
         stack: desired.layout.stack.clone(),
-        services: wanted.health.clone(),
-        front: wanted
-            .front
-            .clone()
-            .and_then(|front| Some((desired.domain.clone(), desired.schedule.health_url.clone()?, front))),
+        services: spec.services.clone(),
+        front: spec.front.clone().and_then(|front| Some((desired.domain.clone(), spec.url.clone()?, front))),
         interval: quickest.unwrap_or(Duration::from_secs(2)),
         deadline: slowest.max(GATE_LIMIT),
         steady: desired.release.bake,
@@ -336,6 +346,7 @@ fn new_state(desired: &Desired, facts: &Facts) -> State {
         images: wanted.images.clone(),
         env_digest: wanted.env_digest.clone(),
         password_digest: wanted.password_digest(),
+        gate: Some(spec(desired)),
         who: desired.who.clone(),
         run: desired.run.clone(),
         at: desired.at.clone(),

@@ -241,3 +241,78 @@ fn an_edited_migration_is_refused_before_anything_is_started() {
     put the file back as it was and write the change as a new migration
     ");
 }
+
+#[test]
+fn named_services_of_which_nothing_changed_are_left_alone() {
+    let mut desired = wish::desired();
+    desired.release.services = vec!["nginx".into()];
+    let mut facts = hosts::facts("older-files", &desired);
+    assert!(!plan(Stage::Prepare, &desired, &facts).unwrap().steps.is_empty(), "its nginx.conf changed");
+    let same = wish::COMPOSE.replace("geoclic/api:0a1b2c", "geoclic/api:00ff00");
+    let old = crate::facts::OldFile { size: same.len() as u64, content: same.into_bytes().into() };
+    facts.old.insert("docker-compose.yml".into(), old);
+    assert!(plan(Stage::Prepare, &desired, &facts).unwrap().steps.is_empty());
+    let left = plan(Stage::Rollout, &desired, &facts).unwrap();
+    assert!(
+        left.steps.iter().all(|step| step.title.starts_with("migrate") || step.title.starts_with("dump"))
+    );
+    // By Compose's own word where it is known, and only while the container is well.
+    facts.services.insert("nginx".into(), "another".into());
+    assert!(!plan(Stage::Prepare, &desired, &facts).unwrap().steps.is_empty());
+    facts.services.insert("nginx".into(), "h".into());
+    assert!(plan(Stage::Prepare, &desired, &facts).unwrap().steps.is_empty());
+    facts.containers[0].status = "exited".into();
+    assert!(!plan(Stage::Prepare, &desired, &facts).unwrap().steps.is_empty());
+}
+
+#[test]
+fn a_release_that_is_there_as_it_was_sealed_is_not_sent_again() {
+    let desired = wish::desired();
+    let titles = |more: &str| {
+        let text = hosts::text("older-release", &desired).replace("end\tok\n", "");
+        let mount = &desired.release.mounts[0];
+        let digest = crate::stack::sha256(&mount.content);
+        let file = format!("file\t{digest} 644 {}", mount.path);
+        let facts = Facts::parse(format!("{text}{file}\n{more}end\tok\n").as_bytes()).unwrap();
+        let plan = plan(Stage::Prepare, &desired, &facts).unwrap();
+        plan.steps.into_iter().map(|step| step.title).collect::<Vec<_>>()
+    };
+    let sealed = format!("sealed\t{}\n", wish::RELEASE);
+    let image = "image\tgeoclic/api:0a1b2c sha256:ee\n";
+    assert_eq!(titles(&format!("{sealed}{image}")), ["pull images"]);
+    assert!(titles(&sealed).contains(&"push source".to_owned()), "what it is built from is needed");
+    assert!(titles(&format!("sealed\tanother\n{image}")).contains(&"push source".to_owned()));
+}
+
+#[test]
+fn a_release_is_gone_back_to_by_its_own_gate() {
+    let desired = wish::desired();
+    let mut facts = hosts::facts("current", &desired);
+    let own = crate::stack::Health {
+        probe: crate::stack::Probe::Tcp { port: 81 },
+        interval: std::time::Duration::from_secs(2),
+        deadline: std::time::Duration::from_secs(60),
+    };
+    let gate = crate::facts::GateSpec { services: vec![("old".into(), own)], front: None, url: None };
+    for release in facts.releases.values_mut() {
+        if let Some(state) = &mut release.state {
+            state.gate = Some(gate.clone());
+        }
+    }
+    let asked = |steps: &[super::Step]| {
+        steps.iter().find_map(|step| match &step.action {
+            Action::Await(gate) => Some((gate.services.clone(), gate.front.is_none())),
+            _ => None,
+        })
+    };
+    let back = plan(Stage::Rollback, &desired, &facts).unwrap();
+    assert_eq!(asked(&back.steps), Some((gate.services.clone(), true)));
+    // The same when a new release fails, and the state on disk keeps it.
+    let mut older = hosts::facts("older-release", &desired);
+    older.state.as_mut().unwrap().gate = Some(gate.clone());
+    let forward = plan(Stage::Rollout, &desired, &older).unwrap();
+    assert_eq!(asked(&forward.undo.unwrap().steps), Some((gate.services.clone(), true)));
+    assert_eq!(asked(&forward.steps).unwrap().0.len(), 3, "the new one has its own");
+    let text = serde_json::to_string(&older.state).unwrap();
+    assert_eq!(serde_json::from_str::<Option<crate::facts::State>>(&text).unwrap(), older.state);
+}

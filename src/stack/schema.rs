@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 use crate::secret::Generator;
 
@@ -192,7 +193,7 @@ pub enum Rollout {
 }
 
 /// When a service counts as healthy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     pub probe: Probe,
     /// Between two probes; default 2 s.
@@ -201,7 +202,8 @@ pub struct Health {
     pub deadline: Duration,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Probe {
     Http(HttpProbe),
     /// The port accepts a connection.
@@ -214,7 +216,7 @@ pub enum Probe {
     Compose,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpProbe {
     pub port: u16,
     pub path: String,
@@ -264,7 +266,7 @@ pub struct Tls {
 }
 
 /// `https://<domain><path>` must answer so.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrontHealth {
     pub path: String,
     pub status: u16,

@@ -91,6 +91,7 @@ fn state(release: &str) -> State {
         images: Default::default(),
         env_digest: "e".into(),
         password_digest: None,
+        gate: None,
         who: "a@b".into(),
         run: "r".into(),
         at: "t".into(),

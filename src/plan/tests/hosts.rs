@@ -181,6 +181,7 @@ pub fn state(which: &str, desired: &Desired) -> State {
         images: wanted.images.clone(),
         env_digest: wanted.env_digest.clone(),
         password_digest: wanted.password_digest(),
+        gate: None,
         who: "marie@atelier".into(),
         run: "20261101-090000-0001".into(),
         at: "2026-11-01T09:00:00.000Z".into(),
