@@ -32,8 +32,8 @@ fn faults_of_a_host_are_found_and_gone_when_they_are_mended() {
             "its clock is ",
         ),
         (
-            "nft insert rule inet fleet input tcp dport 443 drop",
-            "systemctl restart fleet-firewall",
+            "nft add table inet blocked; nft add chain inet blocked pre '{ type filter hook prerouting priority -400; }'; nft add rule inet blocked pre tcp dport 443 drop",
+            "nft delete table inet blocked",
             "port 443 does not answer from here",
         ),
     ];
