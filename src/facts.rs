@@ -3,6 +3,7 @@
 //! The text comes from a machine that may be hostile: it is parsed as data, an unknown key is
 //! passed over, and a value that does not parse is as good as absent.
 
+mod derived;
 mod parts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use base64::Engine as _;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+pub use derived::Dump;
 use parts::plain_id;
 pub use parts::{Container, FileFact, GateSpec, Lease, OldFile, ReleaseFact, ReleaseMark, State, Unit};
 
@@ -45,6 +47,10 @@ pub struct Facts {
     pub lease: Option<Lease>,
     /// Files of the current release that are not as they were written.
     pub drift: BTreeSet<String>,
+    /// The stack's own checks: name, and the HTTP status or exit code; `none` where the service does not run.
+    pub own_checks: BTreeMap<String, String>,
+    /// Ports of the web that something holds, and what: `docker PROJECT NAME` or `program NAME`.
+    pub held_ports: BTreeMap<u16, String>,
     /// Files of the current release that the wanted one has with another content, by their path.
     pub old: BTreeMap<String, OldFile>,
     /// Paths of everything that was rendered for the current release.
@@ -163,6 +169,15 @@ impl Facts {
                 let name = next();
                 self.migrations.get_or_insert_default().insert(name, next());
             }
+            "port" => {
+                if let Ok(port) = next().parse() {
+                    self.held_ports.insert(port, words.collect::<Vec<_>>().join(" "));
+                }
+            }
+            "own_check" => {
+                let name = next();
+                self.own_checks.insert(name, next());
+            }
             "drift" => {
                 self.drift.insert(value.to_owned());
             }
@@ -201,23 +216,6 @@ impl Facts {
         let (code, seconds) = self.value("http")?.split_once(' ')?;
         let seconds = seconds.parse::<f64>().ok().filter(|seconds| seconds.is_finite())?;
         Some((code.parse().ok()?, seconds))
-    }
-
-    /// Whether the certificate of a prefix (`live`, `disk`, `served`) is past its last day, by the
-    /// host's own clock. One without a date that can be read is not.
-    #[must_use]
-    pub fn expired(&self, prefix: &str) -> bool {
-        self.certificate_left(prefix).is_some_and(|left| left <= 0)
-    }
-
-    /// Seconds that a certificate has left, by the host's own clock; negative when it is expired.
-    #[must_use]
-    pub fn certificate_left(&self, prefix: &str) -> Option<i64> {
-        let text = self.value(&format!("{prefix}_not_after"))?;
-        // As openssl prints it: `Feb  8 10:00:00 2027 GMT`.
-        let at = jiff::civil::DateTime::strptime("%b %d %H:%M:%S %Y GMT", text).ok()?;
-        let at = at.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
-        Some(at.saturating_sub(i64::try_from(self.number("clock")?).ok()?))
     }
 
     /// Body of the health answer when it is JSON.

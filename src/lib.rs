@@ -4,7 +4,9 @@
 //! -> [`plan`] -> [`engine`] -> [`event`] -> [`ui`]. The rooms up to `event` are pure: no files,
 //! no clock, no sockets, so that they are tested as values. `tests/laws.rs` keeps it that way.
 
+pub mod check;
 pub mod diagnostic;
+pub mod doctor;
 pub mod hint;
 pub mod registry;
 pub mod secret;
@@ -21,7 +23,9 @@ pub mod plan;
 pub mod backup;
 pub mod engine;
 pub mod fs_atomic;
+pub mod http;
 pub mod keys;
+pub mod notify;
 pub mod ship;
 pub mod source;
 pub mod ssh;

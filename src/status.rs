@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use crate::check::{self, Clock, Finding, State, Wanted, judge};
 use crate::facts::{Container, Facts};
 
 /// Name and version of the JSON form.
@@ -34,6 +35,12 @@ pub struct Status {
     pub memory_percent: Option<u64>,
     pub load: Option<String>,
     pub reboot_required: bool,
+    /// Security updates that wait, as the host last counted them.
+    pub security_updates: Option<u64>,
+    /// Whether cron runs, and minutes since the host's own watch last looked.
+    pub cron: Option<Cron>,
+    /// Seconds that its clock is ahead of this machine's, negative when behind.
+    pub clock_skew: Option<i64>,
     pub backup: Option<Backup>,
     /// The operator's own last backup, as this fleet directory remembers it.
     pub pulled: Option<Pulled>,
@@ -42,6 +49,9 @@ pub struct Status {
     pub drift: Vec<String>,
     /// What is wrong, worst first; empty when all is well.
     pub problems: Vec<String>,
+    /// Every check, for `check`.
+    #[serde(skip)]
+    pub findings: Vec<Finding>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -73,13 +83,24 @@ pub struct Tls {
     pub issuer: String,
     /// As openssl prints it.
     pub not_after: String,
+    /// Of the one on disk.
     pub serial: String,
+    /// Of the one that is served; empty when none is.
+    pub served_serial: String,
     /// The certificate on disk is the one that is served.
     pub current: bool,
     /// A placeholder of our own, before the first certificate.
     pub placeholder: bool,
     /// Whole days until it expires, by the host's own clock; negative once it has.
     pub days_left: Option<i64>,
+    /// Share of its lifetime that is left, 0 to 1.
+    pub fraction_left: Option<f64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Cron {
+    pub active: bool,
+    pub watch_minutes: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -112,27 +133,24 @@ pub struct Sentry {
 /// What the status of a client is judged by.
 #[derive(Clone, Debug)]
 pub struct Expected {
-    pub client: String,
     pub domain: String,
-    pub http_status: Option<u16>,
-    pub tls: bool,
-    /// Dotted path of Sentry's state in the health answer.
+    pub judged: Wanted,
+    /// Dotted path of Sentry's state in the health answer, whether or not the client has a DSN.
     pub sentry_path: Option<String>,
 }
-
-const DISK_FULL: u64 = 90;
 
 impl Status {
     /// A client that was not reached.
     #[must_use]
     pub fn unreachable(expected: &Expected, error: String, hint: Option<String>, seconds: f64) -> Self {
-        Status { error: Some(error), hint, ..Status::empty(expected, seconds) }
+        let findings = check::unreachable(&expected.judged, &error, hint.as_deref());
+        Status { error: Some(error), hint, findings, ..Status::empty(expected, seconds) }
     }
 
     fn empty(expected: &Expected, seconds: f64) -> Self {
         Status {
             schema: SCHEMA,
-            client: expected.client.clone(),
+            client: expected.judged.client.clone(),
             domain: expected.domain.clone(),
             reachable: false,
             error: None,
@@ -148,18 +166,23 @@ impl Status {
             memory_percent: None,
             load: None,
             reboot_required: false,
+            security_updates: None,
+            cron: None,
+            clock_skew: None,
             backup: None,
             pulled: None,
             sentry: None,
             drift: Vec::new(),
             problems: Vec::new(),
+            findings: Vec::new(),
         }
     }
 
     #[must_use]
-    pub fn of(expected: &Expected, facts: &Facts, seconds: f64) -> Self {
+    pub fn of(expected: &Expected, facts: &Facts, seconds: f64, clock: Option<Clock>) -> Self {
+        let findings = judge(&expected.judged, facts, clock);
         let clean = |text: &str| crate::secret::clean(text).into_owned();
-        let mut status = Status {
+        Status {
             reachable: true,
             provisioned: facts.state.is_some(),
             os: facts.value("os_name").map(clean),
@@ -174,16 +197,30 @@ impl Status {
             tls: tls(facts),
             // As df counts, which leaves out what is reserved for root.
             disk_percent: facts.number("disk_percent").filter(|percent| *percent <= 100),
-            memory_percent: percent(facts.number("MemTotal"), facts.number("MemAvailable")),
+            memory_percent: facts.memory_percent(),
             load: facts.value("load").map(clean),
             reboot_required: facts.value("reboot_required").is_some(),
-            backup: backup(facts),
-            sentry: expected.sentry_path.as_deref().and_then(|path| sentry(facts, path)),
+            security_updates: facts.number("security_updates"),
+            cron: facts.units.get("cron.service").map(|unit| Cron {
+                active: unit.active == "active",
+                watch_minutes: facts.watch_silent().map(|seconds| seconds / 60),
+            }),
+            clock_skew: clock.and_then(|clock| clock.skew(facts)),
+            backup: facts.dump().map(Backup::from),
+            sentry: expected
+                .sentry_path
+                .as_deref()
+                .and_then(|path| facts.sentry(path))
+                .map(|(status, environment)| Sentry { status, environment }),
             drift: facts.drift.iter().map(|path| clean(path)).collect(),
+            problems: findings
+                .iter()
+                .filter(|finding| finding.state == State::Failing)
+                .map(|finding| finding.text.clone())
+                .collect(),
+            findings,
             ..Status::empty(expected, seconds)
-        };
-        status.problems = problems(expected, &status);
-        status
+        }
     }
 
     /// The same with what is remembered of the operator's backups.
@@ -222,80 +259,20 @@ fn tls(facts: &Facts) -> Option<Tls> {
         issuer: value("disk_issuer"),
         not_after: value("disk_not_after"),
         serial: value("disk_serial"),
+        served_serial: value("served_serial"),
         current: facts.value("served_serial") == facts.value("disk_serial"),
         placeholder: facts.value("disk_issuer").is_some_and(|issuer| issuer.contains("fleet placeholder")),
         days_left: facts.certificate_left("disk").map(|seconds| seconds.div_euclid(86_400)),
+        fraction_left: facts
+            .certificate_fraction("disk")
+            .map(|fraction| (fraction * 1000.0).round() / 1000.0),
     })
 }
 
-fn percent(total: Option<u64>, free: Option<u64>) -> Option<u64> {
-    let (total, free) = (total?, free?);
-    // Numbers of a host may be of any size.
-    let used = 100 - u128::from(free.min(total)) * 100 / u128::from(total.max(1));
-    (total > 0).then(|| u64::try_from(used).unwrap_or(100))
-}
-
-fn backup(facts: &Facts) -> Option<Backup> {
-    let mut words = facts.value("backup")?.split(' ');
-    let at = words.next()?.parse::<u64>().ok()?;
-    let ok = words.next() == Some("ok");
-    let detail = crate::secret::clean(&words.collect::<Vec<_>>().join(" ")).into_owned();
-    let age_hours = facts.number("clock").unwrap_or(at).saturating_sub(at) / 3600;
-    Some(Backup { at, age_hours, ok, detail })
-}
-
-fn sentry(facts: &Facts, path: &str) -> Option<Sentry> {
-    let body = facts.http_json()?;
-    let found = path.split('.').try_fold(&body, |value, key| value.get(key))?;
-    let text = |key: &str| {
-        found.get(key).and_then(|value| value.as_str()).map(|text| crate::secret::clean(text).into_owned())
-    };
-    let status =
-        text("status").or_else(|| found.as_str().map(|text| crate::secret::clean(text).into_owned()))?;
-    Some(Sentry { status, environment: text("environment") })
-}
-
-fn problems(expected: &Expected, status: &Status) -> Vec<String> {
-    let mut list = Vec::new();
-    if !status.provisioned {
-        list.push("not provisioned".to_owned());
-        return list;
+impl From<crate::facts::Dump> for Backup {
+    fn from(dump: crate::facts::Dump) -> Self {
+        Backup { at: dump.at, age_hours: dump.age_hours, ok: dump.ok, detail: dump.detail }
     }
-    if let Some(wanted) = expected.http_status {
-        match &status.http {
-            Some(http) if http.status == wanted => {}
-            Some(http) if http.status > 0 => list.push(format!("health answers HTTP {}", http.status)),
-            Some(_) | None => list.push("health does not answer".to_owned()),
-        }
-    }
-    list.extend(status.containers.not_well.iter().cloned());
-    if status.containers.total == 0 {
-        list.push("no containers".to_owned());
-    }
-    if expected.tls {
-        match &status.tls {
-            None => list.push("no certificate".to_owned()),
-            Some(tls) if tls.placeholder => list.push("placeholder certificate".to_owned()),
-            Some(tls) if tls.days_left.is_some_and(|days| days < 0) => {
-                list.push("certificate expired".to_owned());
-            }
-            Some(tls) if !tls.current => list.push("certificate on disk is not served".to_owned()),
-            Some(_) => {}
-        }
-    }
-    list.extend(status.drift.iter().map(|path| format!("edited on the host: {path}")));
-    if let Some(percent) = status.disk_percent.filter(|percent| *percent >= DISK_FULL) {
-        list.push(format!("disk {percent}% full"));
-    }
-    if let Some(backup) = &status.backup
-        && !backup.ok
-    {
-        list.push(format!("nightly dump failed: {}", backup.detail));
-    }
-    if status.reboot_required {
-        list.push("reboot required".to_owned());
-    }
-    list
 }
 
 #[cfg(test)]

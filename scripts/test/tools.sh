@@ -30,7 +30,8 @@ LIST
     [ -x /usr/sbin/sshd ] || want+=(openssh-server)
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || want+=(postgresql)
     [ -e /usr/include/stdio.h ] || want+=(libc6-dev)
-    python3 -c 'import dotenv' 2>/dev/null || want+=(python3-dotenv)
+    /usr/bin/python3 -c 'import dotenv' 2>/dev/null || want+=(python3-dotenv)
+    /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || want+=(python3-aiosmtpd)
     if [ ${#want[@]} -gt 0 ]; then
         echo "test: installing with apt-get: ${want[*]}"
         apt update
@@ -54,11 +55,11 @@ without_starting_services() {
 
 # A python of another origin that comes first in PATH does not see Debian's packages.
 system_python() {
-    python3 -c 'import dotenv' 2>/dev/null && return
+    python3 -c 'import dotenv, aiosmtpd' 2>/dev/null && return
     mkdir -p "$TOOLS_DIR/bin"
     ln -sf /usr/bin/python3 "$TOOLS_DIR/bin/python3"
     export PATH=$TOOLS_DIR/bin:$PATH
-    python3 -c 'import dotenv'
+    python3 -c 'import dotenv, aiosmtpd'
 }
 
 # Docker Compose of at least 2.20, as a program of its own: no engine is needed to read a file. Debian 12

@@ -160,11 +160,14 @@ impl<'f> Assembler<'f> {
         let made = self.make(client)?;
         let settings = &self.fleet.registry.fleet;
         let layout = Layout::new(&made.stack.name);
+        let ping = self.fleet.ping_of(client)?;
         let former = made
             .former
             .iter()
             .flat_map(|(name, values)| values.iter().map(move |value| (name.as_str(), value)));
-        let redactor = Redactor::new(made.env.secrets().chain(former));
+        let redactor = Redactor::new(
+            made.env.secrets().chain(former).chain(ping.iter().map(|url| ("checks.ping", url))),
+        );
         let health_url = made.stack.health_url(client.domain.as_str());
         let stack = made.stack.name.clone();
         let database =
@@ -184,6 +187,8 @@ impl<'f> Assembler<'f> {
             tls: made.stack.tls.is_some(),
             compose_file: made.stack.compose.clone(),
             dotenv: made.stack.dotenv.clone(),
+            disk_percent: crate::check::Limits::of(&client.checks).disk_percent,
+            ping,
         };
         let tls = made.stack.tls.as_ref().map(|tls| certbot::Wanted {
             layout: layout.clone(),

@@ -7,18 +7,19 @@ use super::App;
 use super::assemble::{Assembled, Assembler, NewSecrets};
 use super::builds;
 use super::context::Fleet;
-use super::exit::{refused, usage};
+use super::exit::{exit_of, refused, usage};
 use super::global::Limits;
 use super::past::Past;
 use super::policy::Policy;
 use super::preview;
 use super::running::{Run, new_run};
+use super::tell::Telling;
 use crate::engine::{Job, Surveyed};
 use crate::event::{EventKind, ExitKind, Fault, Outcome, PLANNING, Report};
 use crate::hint::HintExt as _;
 use crate::plan::Stage;
 use crate::plan::hooks::Hooks;
-use crate::registry::Client;
+use crate::registry::{Client, Topic};
 
 /// How a change is asked for.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -143,6 +144,9 @@ pub fn run(
         });
     }
     let names: Vec<String> = clients.iter().map(|client| client.name.to_string()).collect();
+    let told = wish.verb == "update" && !previewing;
+    let telling = told.then(|| Telling::start(app, fleet, Topic::Update)).flatten();
+    let mut report = None;
     let runtime = super::running::runtime()?;
     let result = runtime.block_on(async {
         if !previewing {
@@ -207,9 +211,16 @@ pub fn run(
         if wish.stages.contains(&Stage::Rollout) && wish.services.is_empty() {
             settle(fleet, &run.report, &replaced)?;
         }
+        report = telling.is_some().then(|| run.report.clone());
         Ok(run.finish())
     });
     super::running::shut_down(runtime);
+    match (telling, report, &result) {
+        (Some(telling), Some(report), Ok(exit)) => telling.report(&report, *exit),
+        (Some(telling), _, Ok(exit)) => telling.end("update: not done", Vec::new(), *exit),
+        (Some(telling), _, Err(error)) => telling.end("update: not done", Vec::new(), exit_of(error)),
+        (None, _, _) => {}
+    }
     result
 }
 

@@ -9,7 +9,9 @@ use anyhow::Context as _;
 use super::exit::refused;
 use super::global::Global;
 use crate::hint::HintExt as _;
-use crate::registry::{self, Client, Registry};
+use crate::notify::{self, Notifier};
+use crate::registry::{self, Channel, Client, Registry, SecretRef};
+use crate::secret::Secret;
 use crate::ssh::{Target, Transport};
 use crate::stack::Stack;
 use crate::stack_source::load_stack;
@@ -84,6 +86,85 @@ impl Fleet {
         let extra: Vec<String> =
             self.registry.fleet.recipients.iter().map(|recipient| recipient.to_string()).collect();
         Ok(Vault::open(&self.dir, &extra, self.identity.clone())?)
+    }
+
+    /// The fleet's channels for messages, and a warning for each that cannot be used.
+    #[must_use]
+    pub fn notifier(&self) -> (Notifier, Vec<String>) {
+        let (opened, refused) = self.channels(|_| true);
+        let warnings = refused
+            .into_iter()
+            .map(|(name, why)| format!("notify.{name} cannot be used: {why} ({})", why.hint()))
+            .collect();
+        (Notifier::new(opened, &self.state_dir(), jiff::Timestamp::now), warnings)
+    }
+
+    /// The chosen channels with their secrets, and those that lack something.
+    pub fn channels(
+        &self,
+        chosen: impl Fn(&Channel) -> bool,
+    ) -> (Vec<notify::Opened>, Vec<(String, notify::Refusal)>) {
+        let mut vars = notify::Vars::new();
+        let mut vault = None;
+        let channels: Vec<&Channel> = self.registry.notify.iter().filter(|one| chosen(one)).collect();
+        for reference in channels.iter().flat_map(|channel| channel.secrets()) {
+            let value = match reference {
+                SecretRef::Env(name) => std::env::var(name).ok().map(Secret::new),
+                SecretRef::Vault(name) => {
+                    let secrets = vault.get_or_insert_with(|| {
+                        self.vault().and_then(|vault| Ok(vault.read_optional(crate::vault::FLEET)?))
+                    });
+                    match secrets {
+                        Ok(secrets) => secrets.as_ref().and_then(|secrets| secrets.get(name).cloned()),
+                        Err(_) => None,
+                    }
+                }
+            };
+            vars.extend(value.map(|value| (reference.clone(), value)));
+        }
+        let unreadable = vault.and_then(Result::err).map(|error| format!("{error:#}"));
+        let (mut opened, mut refused) = (Vec::new(), Vec::new());
+        for channel in channels {
+            match (notify::Opened::new(channel, &vars, &self.dir), &unreadable) {
+                (Ok(channel), _) => opened.push(channel),
+                (Err(notify::Refusal::NoSecret(_)), Some(why)) => {
+                    refused.push((channel.name.to_string(), notify::Refusal::NoVault(why.clone())));
+                }
+                (Err(why), _) => refused.push((channel.name.to_string(), why)),
+            }
+        }
+        (opened, refused)
+    }
+
+    /// The address that a client's own watch pings, its name filled in.
+    ///
+    /// # Errors
+    /// A secret that is named and not there, or that is no address.
+    pub fn ping_of(&self, client: &Client) -> anyhow::Result<Option<Secret<String>>> {
+        let Some(reference) = &client.checks.ping else { return Ok(None) };
+        let (value, hint) = match reference {
+            SecretRef::Env(name) => (std::env::var(name).ok(), format!("set {name} where fleet runs")),
+            SecretRef::Vault(name) => {
+                let secrets = self.vault()?.read_optional(crate::vault::FLEET)?;
+                let value = secrets.and_then(|secrets| Some(secrets.get(name)?.reveal().clone()));
+                (value, format!("fleet secrets set --fleet {name}"))
+            }
+        };
+        let plain = |url: &String| {
+            url.starts_with("http") && url.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
+        };
+        match value.filter(plain) {
+            Some(url) => {
+                let url = url.replace("{client}", &client.name);
+                Ok(Some(Secret::new(url.trim_end_matches('/').to_owned())))
+            }
+            None => Err(super::exit::refused(format!(
+                "checks.ping of {}: {} holds no address",
+                client.name,
+                reference.name()
+            ))
+            .hint(hint)),
+        }
     }
 
     /// The same with the identity that `fleet init` made, whatever --identity says.

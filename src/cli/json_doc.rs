@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::check::Wanted;
 use crate::engine;
 use crate::event::{Event, json_tests};
 use crate::facts::State;
@@ -114,16 +115,19 @@ fn the_state_is_the_state() {
 #[test]
 fn the_status_has_its_fields() {
     let expected = Expected {
-        client: "ville-lyon".into(),
         domain: wish::DOMAIN.into(),
-        http_status: Some(200),
-        tls: true,
+        judged: Wanted {
+            client: "ville-lyon".into(),
+            http_status: Some(200),
+            tls: true,
+            ..Wanted::default()
+        },
         sentry_path: Some("sentry".into()),
     };
     let pulled =
         Pulled { at: String::new(), age_hours: 0, snapshot: String::new(), proved: None, failure: None };
     let facts = hosts::facts("current", &wish::desired());
-    let status = Status::of(&expected, &facts, 0.4).with_pulled(Some(pulled));
+    let status = Status::of(&expected, &facts, 0.4, None).with_pulled(Some(pulled));
     same_fields("fleet.status/1", &serde_json::to_value(status).unwrap(), &[]);
 }
 

@@ -10,8 +10,10 @@ mod backup;
 mod backups;
 mod builds;
 mod change;
+mod check;
 mod completions;
 mod context;
+mod doctor;
 mod exec;
 mod exit;
 mod explain;
@@ -23,8 +25,10 @@ mod json_doc;
 mod list;
 mod lock;
 mod logs;
+mod looking;
 mod migrate;
 mod migrations;
+mod notify;
 mod past;
 mod policy;
 mod preview;
@@ -41,6 +45,7 @@ mod ssh;
 mod ssh_key;
 mod status;
 mod targets;
+mod tell;
 mod test_ssh;
 mod update;
 
@@ -91,9 +96,12 @@ enum Command {
     Backup(backup::Args),
     Backups(backups::Args),
     Status(status::Args),
+    Check(check::Args),
+    Doctor(doctor::Args),
     Logs(logs::Args),
     Ssh(ssh::Args),
     Exec(exec::Args),
+    Notify(notify::Args),
     Runs(runs::Args),
     Lock(lock::Args),
     Completions(completions::Args),
@@ -156,9 +164,12 @@ fn dispatch(app: &App, command: &Command) -> anyhow::Result<ExitKind> {
         Command::Backup(args) => backup::run(app, args),
         Command::Backups(args) => backups::run(app, args),
         Command::Status(args) => status::run(app, args),
+        Command::Check(args) => check::run(app, args),
+        Command::Doctor(args) => doctor::run(app, args),
         Command::Logs(args) => logs::run(app, args),
         Command::Ssh(args) => ssh::run(app, args),
         Command::Exec(args) => exec::run(app, args),
+        Command::Notify(args) => notify::run(app, args),
         Command::Lock(args) => lock::run(app, args),
         Command::Runs(args) => runs::run(app, args),
         Command::Completions(args) => completions::run(app, args),

@@ -1,18 +1,13 @@
 //! `fleet status`: one table of all clients, what is wrong first.
 
-use std::time::Duration;
-
 use super::App;
 use super::context::Fleet;
 use super::global::Limits;
+use super::looking::{self, Looked};
 use super::targets::Targets;
 use crate::backup::State;
-use crate::event::{ExitKind, Outcome};
-use crate::facts::Facts;
-use crate::ops::probe::{Question, probe};
-use crate::registry::Client;
-use crate::shell::Cmd;
-use crate::status::{Expected, Pulled, Status};
+use crate::event::ExitKind;
+use crate::status::{Pulled, Status, Tls};
 use crate::ui::{Cell, Column, Role, Table};
 
 /// Show the state of clients: release, containers, health, certificate, disk, backup, Sentry
@@ -34,39 +29,14 @@ pub struct Args {
 pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
     let clients = args.targets.or_all(&fleet)?;
-    let mut questions = Vec::new();
-    let mut expected = Vec::new();
-    for client in clients {
-        let (wanted, cmd) = question(&fleet, client)?;
-        expected.push(wanted);
-        questions.push((fleet.target(client), cmd));
-    }
-    let answers = app.ask(&fleet, "status", questions, &args.limits)?;
-    let mut list: Vec<Status> = expected
-        .iter()
-        .zip(answers.answers)
-        .map(|(wanted, answer)| match answer.result {
-            Ok(output) => match Facts::parse(&output.stdout) {
-                Ok(facts) => Status::of(wanted, &facts, answer.seconds),
-                Err(error) => {
-                    let said = crate::secret::clean_bytes(&output.stderr);
-                    let detail = said.lines().next().unwrap_or_default().to_owned();
-                    let hint = format!("fleet test-ssh {}", wanted.client);
-                    Status::unreachable(wanted, format!("{error} {detail}"), Some(hint), answer.seconds)
-                }
-            },
-            Err(outcome) => {
-                let fault = outcome.fault().cloned();
-                let message = fault.as_ref().map_or_else(|| reason(&outcome), |fault| fault.message.clone());
-                Status::unreachable(wanted, message, fault.and_then(|fault| fault.hint), answer.seconds)
-            }
-        })
-        .map(|status| {
-            let pulled = pulled(&State::read(&fleet.state_dir(), &status.client), jiff::Timestamp::now());
-            status.with_pulled(pulled)
-        })
-        .collect();
-    let exit = if answers.interrupted {
+    let Looked { list, interrupted } = looking::look(app, &fleet, "status", &clients, &args.limits, false)?;
+    let (now, state) = (jiff::Timestamp::now(), fleet.state_dir());
+    let remembered = |status: Status| {
+        let pulled = pulled(&State::read(&state, &status.client), now);
+        status.with_pulled(pulled)
+    };
+    let mut list: Vec<Status> = list.into_iter().map(remembered).collect();
+    let exit = if interrupted {
         ExitKind::Interrupted
     } else if !list.is_empty() && list.iter().all(|status| !status.reachable) {
         ExitKind::NoneReachable
@@ -112,34 +82,19 @@ fn pulled(state: &State, now: jiff::Timestamp) -> Option<Pulled> {
     })
 }
 
-fn reason(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Skipped { reason, .. } => reason.clone(),
-        other => other.word().to_owned(),
+/// How much of a certificate's life is left, or that another one is served.
+fn certificate(tls: &Tls) -> String {
+    match (tls.current, tls.fraction_left) {
+        (false, _) => "stale".to_owned(),
+        (true, None) => "served".to_owned(),
+        (true, Some(fraction)) => format!("{:.0}% left", fraction * 100.0),
     }
 }
 
-/// What to ask a client's host, and what its answer is judged by.
-fn question(fleet: &Fleet, client: &Client) -> anyhow::Result<(Expected, Cmd)> {
-    let stack = fleet.stack(client)?;
-    let cmd = probe(&Question {
-        stack: stack.name.clone(),
-        domain: client.domain.to_string(),
-        units: vec!["docker.service".into(), "cron.service".into()],
-        database: stack.database_inside(),
-        tls: stack.tls.is_some(),
-        health_url: stack.health_url(client.domain.as_str()),
-        ..Question::default()
-    })
-    .timeout(Duration::from_secs(60));
-    let expected = Expected {
-        client: client.name.to_string(),
-        domain: client.domain.to_string(),
-        http_status: stack.health.as_ref().map(|front| front.status),
-        tls: stack.tls.is_some(),
-        sentry_path: stack.sentry.as_ref().and_then(|sentry| sentry.health.clone()),
-    };
-    Ok((expected, cmd))
+fn updates(status: &Status) -> String {
+    let waiting = status.security_updates.filter(|count| *count > 0).map(|count| format!("{count} security"));
+    let reboot = status.reboot_required.then(|| "reboot".to_owned());
+    waiting.into_iter().chain(reboot).collect::<Vec<_>>().join(", ")
 }
 
 fn table(list: &[Status]) -> Table {
@@ -155,6 +110,7 @@ fn table(list: &[Status]) -> Table {
         Column::new("backup").droppable(1),
         Column::new("pulled").droppable(1),
         Column::new("sentry").droppable(5),
+        Column::new("updates").droppable(6),
         Column::new("problems").at_least(10),
     ]);
     for status in list {
@@ -180,7 +136,7 @@ fn table(list: &[Status]) -> Table {
                 .as_ref()
                 .map_or(String::new(), |http| format!("{} {:.0} ms", http.status, http.seconds * 1000.0))
                 .into(),
-            status.tls.as_ref().map_or("", |tls| if tls.current { "served" } else { "stale" }).into(),
+            status.tls.as_ref().map_or(String::new(), certificate).into(),
             percent(status.disk_percent).into(),
             percent(status.memory_percent).into(),
             status
@@ -205,6 +161,7 @@ fn table(list: &[Status]) -> Table {
                     _ => sentry.status.clone(),
                 })
                 .into(),
+            updates(status).into(),
             Cell::new(if status.well() { Role::Text } else { Role::Bad }, &problems),
         ]);
     }

@@ -92,6 +92,12 @@ pub struct Answer {
     pub result: Result<Output, Outcome>,
     /// From the first packet to the whole answer.
     pub seconds: f64,
+    /// When it was there, in seconds since the epoch.
+    pub ended: i64,
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
 }
 
 /// What the survey of all hosts came to.
@@ -171,7 +177,7 @@ impl Engine {
             })
             .await;
         // Whoever asked gets one answer a question, whatever happened.
-        let none = |Died { client, seconds }| Answer { client, result: Err(died()), seconds };
+        let none = |Died { client, seconds }| Answer { client, result: Err(died()), seconds, ended: now() };
         let mut answers: Vec<Answer> = found.into_iter().map(|answer| answer.unwrap_or_else(none)).collect();
         let place = places(&order);
         answers.sort_by_key(|answer| place.get(answer.client.as_str()));
@@ -191,7 +197,7 @@ impl Engine {
             Err(outcome) => outcome.clone(),
         };
         self.finish(&target.name, outcome, started);
-        Answer { client: target.name, result, seconds: started.elapsed().as_secs_f64() }
+        Answer { client: target.name, result, seconds: started.elapsed().as_secs_f64(), ended: now() }
     }
 
     /// Gives hosts that will not be worked on their outcome and closes their connections.

@@ -8,6 +8,7 @@ pub mod away;
 pub mod backup;
 pub mod certbot;
 pub mod compose;
+pub mod doctor;
 pub mod files;
 pub mod hook;
 pub mod host;

@@ -26,6 +26,17 @@ pub struct Question {
     pub health_url: Option<String>,
     /// Digest and path in the release of files whose present content is wanted where it differs.
     pub compare: Vec<(String, String)>,
+    /// The stack's own checks.
+    pub own: Vec<Own>,
+}
+
+/// A check that a stack names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// A page of the front door; its status is the answer.
+    Page { name: String, url: String },
+    /// A command in a service's container; its exit code is the answer, and `none` without a container.
+    Inside { name: String, service: String, command: Vec<String> },
 }
 
 #[must_use]
@@ -54,8 +65,33 @@ pub fn probe(question: &Question) -> Cmd {
     let compare: Vec<String> =
         question.compare.iter().map(|(digest, path)| format!("{digest} {path}")).collect();
     let _ = writeln!(text, "COMPARE={}", quote(&compare.join("\n")));
-    text.push_str(SCRIPT);
+    let own: String =
+        question.own.iter().map(|check| own(&question.stack, &question.domain, check)).collect();
+    text.push_str(&SCRIPT.replace("# @own@\n", &own));
     Cmd::script(text, Vec::<String>::new()).sudo().timeout(Duration::from_secs(120))
+}
+
+/// Shell text that looks at one check of the stack. The engine is known to answer there.
+fn own(stack: &str, domain: &str, check: &Own) -> String {
+    match check {
+        Own::Page { name, url } => format!(
+            "    say_own {} \"$(curl -sk --max-time 8 --max-filesize 1048576 -o /dev/null --resolve {domain}:443:127.0.0.1 --resolve {domain}:80:127.0.0.1 -w '%{{http_code}}' {})\"\n",
+            quote(name),
+            quote(url),
+        ),
+        Own::Inside { name, service, command } => {
+            let words: Vec<_> = command.iter().map(|word| quote(word)).collect();
+            format!(
+                "    id=$(timeout 10 docker ps -q --filter label=com.docker.compose.project={} --filter label=com.docker.compose.service={} | head -n 1)
+    if [ -n \"$id\" ]; then timeout 20 docker exec \"$id\" {} >/dev/null 2>&1 </dev/null; say_own {name} $?; else say_own {name} none; fi
+",
+                quote(stack),
+                quote(service),
+                words.join(" "),
+                name = quote(name),
+            )
+        }
+    }
 }
 
 #[cfg(test)]

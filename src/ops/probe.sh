@@ -27,7 +27,10 @@ disk_of=/opt
 [ -d "/opt/$STACK" ] && disk_of="/opt/$STACK"
 [ -d "$disk_of" ] || disk_of=/
 df -Pk "$disk_of" 2>/dev/null | awk 'NR == 2 { print "disk_total\t" $2; print "disk_free\t" $4; sub("%", "", $5); print "disk_percent\t" $5 }'
-if [ -e /var/run/reboot-required ]; then say reboot_required yes; fi
+if [ -e /var/run/reboot-required ]; then
+    say reboot_required yes
+    say reboot_since "$(stat -L -c %Y /var/run/reboot-required)"
+fi
 if have cloud-init && [ -e /run/cloud-init ]; then
     say cloud_init "$(timeout 10 cloud-init status 2>/dev/null | sed -n 's/^status: *//p')"
 fi
@@ -97,6 +100,8 @@ if [ -f "$lease" ]; then say lease "$(encoded "$lease")"; fi
 if [ -f "$base/backups/last" ]; then say backup "$(head -c 300 "$base/backups/last" | tr '\n\t' '  ')"; fi
 if [ -f "$base/check.state" ]; then say check "$(head -c 300 "$base/check.state" | tr '\n\t' '  ')"; fi
 
+if [ -f "$base/security.updates" ]; then say security_updates "$(head -c 20 "$base/security.updates")"; fi
+
 # -- docker ------------------------------------------------------------------------------------
 if have docker; then
     say compose "$(timeout 10 docker compose version --short 2>/dev/null)"
@@ -151,5 +156,11 @@ if [ -n "$HEALTH_URL" ] && have curl && [ -n "${engine-}" ]; then
         -w '\n%{http_code} %{time_total}' "$HEALTH_URL" 2>/dev/null)
     say http "$(printf '%s\n' "$answer" | tail -n 1)"
     say http_body "$(printf '%s\n' "$answer" | sed '$d' | head -c 4096 | base64 | tr -d '\n')"
+fi
+# -- the stack's own checks --------------------------------------------------------------------
+say_own() { say own_check "$1 $2"; }
+if [ -n "${engine-}" ]; then
+    :
+# @own@
 fi
 say end ok

@@ -180,6 +180,7 @@ pub fn question(desired: &Desired) -> Cmd {
         tls: desired.tls.is_some(),
         release: Some((release.id.clone(), release.project.line())),
         health_url: desired.schedule.health_url.clone(),
+        own: Vec::new(),
         compare: desired
             .rendered()
             .map(|(path, file)| (crate::stack::sha256(&file.content), path.to_owned()))

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::notify::SecretRef;
 use super::settings::Transport;
 use super::values::{
     Address, CronLine, Domain, Dsn, Email, Environment, FilePath, HostFolder, Jump, Name, Slug, Swap, Tag,
@@ -72,12 +73,23 @@ impl Keep {
         Keep { last: None, hourly: None, daily: Some(7), weekly: Some(4), monthly: Some(12), yearly: None };
 }
 
-/// Thresholds that a health check warns at; the stack's or built-in ones where none is set.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// Limits that `check` and `status` judge by; the usual ones where none is set.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checks {
     pub disk_percent: Option<u8>,
     pub memory_percent: Option<u8>,
     /// Share of the certificate's lifetime that must be left, 0 to 1.
     pub certificate_fraction: Option<f64>,
     pub backup_age_hours: Option<u32>,
+    /// Load of 15 minutes for each processor.
+    pub load: Option<f64>,
+    /// Seconds.
+    pub clock_skew: Option<u32>,
+    pub reboot_days: Option<u32>,
+    /// Checks in a row that must fail before it is told.
+    pub after: Option<u32>,
+    /// Checks that are not made.
+    pub off: Option<Vec<String>>,
+    /// Address that the host's own watch pings.
+    pub ping: Option<SecretRef>,
 }

@@ -140,7 +140,7 @@ impl<'d> Draft<'d> {
             sentry: self.sentry.over(&base.sentry),
             backup: self.backup.over(&base.backup),
             env,
-            checks: self.checks.over(base.checks),
+            checks: self.checks.over(&base.checks),
             update_window: or(self.update_window, &base.update_window),
             swap: self.swap.or(base.swap),
             transport: self.transport.or(base.transport),
@@ -326,26 +326,6 @@ impl Keep {
     fn keeps_something(self) -> bool {
         let counts = [self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly];
         counts.iter().any(|count| count.is_some_and(|count| count > 0))
-    }
-}
-
-impl Checks {
-    fn read(checks: &mut Table<'_>) -> Option<Self> {
-        Some(Checks {
-            disk_percent: checks.optional("disk_percent", integer(1..=100_u8)),
-            memory_percent: checks.optional("memory_percent", integer(1..=100_u8)),
-            certificate_fraction: checks.optional("certificate_fraction", number(0.0..=1.0)),
-            backup_age_hours: checks.optional("backup_age_hours", integer(1..=8760_u32)),
-        })
-    }
-
-    fn over(self, base: Checks) -> Checks {
-        Checks {
-            disk_percent: self.disk_percent.or(base.disk_percent),
-            memory_percent: self.memory_percent.or(base.memory_percent),
-            certificate_fraction: self.certificate_fraction.or(base.certificate_fraction),
-            backup_age_hours: self.backup_age_hours.or(base.backup_age_hours),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Client, FleetSettings, Registry};
+use super::{Channel, Client, FleetSettings, Registry, SecretRef};
 
 impl Client {
     /// One client, schema `fleet.client/1`. The DSN is masked unless `reveal`.
@@ -49,6 +49,12 @@ impl Client {
                 "memory_percent": self.checks.memory_percent,
                 "certificate_fraction": self.checks.certificate_fraction,
                 "backup_age_hours": self.checks.backup_age_hours,
+                "load": self.checks.load,
+                "clock_skew": self.checks.clock_skew,
+                "reboot_days": self.checks.reboot_days,
+                "after": self.checks.after,
+                "off": self.checks.off,
+                "ping": self.checks.ping.as_ref().map(SecretRef::to_json),
             },
             "update_window": self.update_window,
             "swap": self.swap.to_string(),
@@ -95,6 +101,12 @@ impl Registry {
     #[must_use]
     pub fn to_json(&self, reveal: bool) -> Value {
         let clients: Vec<_> = self.clients.iter().map(|client| client.to_json(reveal)).collect();
-        json!({ "schema": "fleet.registry/1", "fleet": self.fleet.to_json(), "clients": clients })
+        let notify: Vec<_> = self.notify.iter().map(Channel::to_json).collect();
+        json!({
+            "schema": "fleet.registry/1",
+            "fleet": self.fleet.to_json(),
+            "notify": notify,
+            "clients": clients,
+        })
     }
 }

@@ -5,10 +5,12 @@
 //! command, `edit` changes the text without touching a byte that it need not, `json` shows it.
 //! This room is pure: text goes in, values or findings come out.
 
+mod checks;
 mod client;
 mod draft;
 pub mod edit;
 mod json;
+mod notify;
 mod selection;
 mod settings;
 pub mod values;
@@ -23,6 +25,7 @@ use draft::{Draft, Read};
 use values::{FilePath, Name, Ours};
 
 pub use client::{Backup, Checks, Client, Keep, Sentry};
+pub use notify::{Channel, ChannelKind, Mail, MailTls, SecretRef, Topic};
 pub use selection::{SelectError, Selection};
 pub use settings::{Acme, Backups, Docker, DockerSource, FleetSettings, Transport};
 
@@ -30,6 +33,8 @@ pub use settings::{Acme, Backups, Docker, DockerSource, FleetSettings, Transport
 #[derive(Clone, Debug, PartialEq)]
 pub struct Registry {
     pub fleet: FleetSettings,
+    /// Where messages go, in the order of the file.
+    pub notify: Vec<Channel>,
     /// In the order of the file.
     pub clients: Vec<Client>,
 }
@@ -50,10 +55,11 @@ impl Registry {
             let fleet = root.optional("fleet", table(FleetSettings::read));
             let defaults = root.optional("defaults", table(|defaults| Some(Draft::read(defaults))));
             let transport = fleet.as_ref().map(|fleet| fleet.transport).unwrap_or_default();
+            let notify = root.optional("notify", notify::read).unwrap_or_default();
             let clients = root.optional("clients", |clients| {
                 read_clients(clients, &defaults.unwrap_or_default(), transport)
             });
-            Some(Registry { fleet: fleet?, clients: clients.unwrap_or_default() })
+            Some(Registry { fleet: fleet?, notify, clients: clients.unwrap_or_default() })
         })
     }
 

@@ -5,16 +5,22 @@ use crate::plan::tests::{hosts, wish};
 
 fn expected() -> Expected {
     Expected {
-        client: "ville-lyon".into(),
         domain: wish::DOMAIN.into(),
-        http_status: Some(200),
-        tls: true,
+        judged: Wanted {
+            client: "ville-lyon".into(),
+            stack: "geoclic".into(),
+            http_status: Some(200),
+            tls: true,
+            dumps: true,
+            sentry_path: Some("sentry".into()),
+            ..Wanted::default()
+        },
         sentry_path: Some("sentry".into()),
     }
 }
 
 fn status(host: &str) -> Status {
-    Status::of(&expected(), &hosts::facts(host, &wish::desired()), 0.25)
+    Status::of(&expected(), &hosts::facts(host, &wish::desired()), 0.25, None)
 }
 
 #[test]
@@ -43,15 +49,15 @@ fn the_record_of_a_client_that_was_not_reached() {
 fn the_worst_comes_first() {
     let desired = wish::desired();
     let text = hosts::text("database-down", &desired)
-        .replace("disk_free\t30436173", "disk_free\t0")
+        .replace("disk_free\t30436173", "disk_percent\t97\ndisk_free\t0")
         .replace("served_serial\t05F1", "served_serial\t06")
         .replace(
             "backup\t1793930400 ok nightly-20261120-020000 18432",
             "backup\t1793930400 failed no space left",
         )
-        .replace("end\tok", "reboot_required\tyes\nend\tok");
+        .replace("end\tok", "reboot_required\tyes\nreboot_since\t1790000000\nend\tok");
     let facts = Facts::parse(text.as_bytes()).unwrap();
-    let status = Status::of(&expected(), &facts, 0.25);
+    let status = Status::of(&expected(), &facts, 0.25, None);
     insta::assert_snapshot!(status.problems.join("\n"));
 }
 
@@ -68,6 +74,6 @@ fn a_hostile_host_makes_a_record_and_no_mess() {
 #[test]
 fn an_old_dump_keeps_its_age() {
     let facts = Facts::parse(b"clock\t1000000\nbackup\t900000 ok nightly\nend\tok\n").unwrap();
-    let backup = Status::of(&expected(), &facts, 0.0).backup.unwrap();
+    let backup = Status::of(&expected(), &facts, 0.0, None).backup.unwrap();
     assert_eq!((backup.age_hours, backup.ok, backup.detail.as_str()), (27, true, "nightly"));
 }

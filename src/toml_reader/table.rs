@@ -286,6 +286,15 @@ impl<'d> Table<'d> {
         self.items.contains_key(key)
     }
 
+    /// Hides a text under this key from every source line that is shown, whether or not the key is known.
+    pub fn conceal_text(&self, key: &str) {
+        if let Some((label, item)) = self.items.get_key_value(key)
+            && matches!(item.get_ref(), DeValue::String(_))
+        {
+            self.value(label, item).conceal();
+        }
+    }
+
     /// Says where keys belong that are often put into this table by mistake: "[fleet]".
     pub fn elsewhere(&mut self, keys: &'static [&'static str], place: &'static str) {
         self.elsewhere.push((keys, place));

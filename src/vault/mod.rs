@@ -41,6 +41,10 @@ pub use rekey::{PendingRekey, Rekeyed};
 
 use identity::Identity;
 
+/// Stands where a client's name does for the secrets of the fleet itself, such as a webhook's URL. No client
+/// can have this name.
+pub const FLEET: &str = "_fleet";
+
 /// Name of the key of a client's backup repository: kept beside the client's secrets, known to no stack,
 /// brought to no host.
 pub const BACKUP_KEY: &str = "FLEET_BACKUP_KEY";
@@ -318,6 +322,7 @@ fn is_client(name: &str) -> bool {
         && name.bytes().all(inner)
         && !name.starts_with('-')
         && !name.ends_with('-')
+        || name == FLEET
 }
 
 /// Dates in the files are whole seconds.

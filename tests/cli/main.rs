@@ -2,10 +2,13 @@
 
 mod bad_input;
 mod build_once;
+mod check;
+mod doctor;
 mod fanout;
 mod help;
 mod hosts;
 mod life;
+mod notify;
 mod poison;
 mod registry;
 mod runs;

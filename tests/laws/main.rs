@@ -13,7 +13,9 @@ use paths::Code;
 
 /// Rooms that are tested as values: no files, no clock, no sockets, no randomness of their own.
 const PURE: &[&str] = &[
+    "check",
     "diagnostic",
+    "doctor",
     "event",
     "facts",
     "ops",

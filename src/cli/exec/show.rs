@@ -174,7 +174,7 @@ mod tests {
     fn said(client: &str, code: u32, stdout: &str) -> Answer {
         let output =
             Output { exit: Exit::Code(code), stdout: stdout.into(), stderr: Vec::new(), truncated: false };
-        Answer { client: client.to_owned(), result: Ok(output), seconds: 0.1 }
+        Answer { client: client.to_owned(), result: Ok(output), seconds: 0.1, ended: 0 }
     }
 
     #[test]

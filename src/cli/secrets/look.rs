@@ -18,8 +18,13 @@ use crate::vault::{ClientSecrets, Meta, VaultError};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   fleet secrets list
-  fleet secrets list ville-lyon --json")]
+  fleet secrets list ville-lyon --json
+  fleet secrets list --fleet")]
 pub struct ListArgs {
+    /// Those of the fleet itself, which the channels of [notify] use
+    #[arg(long, conflicts_with_all = ["clients", "client", "tag", "exclude", "all"])]
+    pub fleet: bool,
+
     #[command(flatten)]
     pub targets: Targets,
 }
@@ -47,6 +52,9 @@ pub struct ShowArgs {
 
 pub fn list(app: &App, args: &ListArgs) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
+    if args.fleet {
+        return super::fleet::list(app, &fleet);
+    }
     let clients = args.targets.or_all(&fleet)?;
     let vault = fleet.vault()?;
     let mut table = Table::new([

@@ -2,6 +2,7 @@
 //! shown only where `--reveal` asks for it, and taken only from standard input or a file.
 
 mod dotenv;
+mod fleet;
 mod look;
 mod people;
 mod recover;
@@ -23,6 +24,7 @@ use crate::stack::{Stack, Variable};
 #[command(after_help = "Examples:
   fleet secrets list
   fleet secrets set ville-lyon SMTP_PASSWORD < password.txt
+  fleet secrets set --fleet SLACK_URL < url.txt
   fleet secrets rotate ville-lyon JWT_SECRET_KEY && fleet update ville-lyon
   fleet secrets recipients add age1... --comment 'Bob, desk' && fleet secrets rekey")]
 pub struct Args {

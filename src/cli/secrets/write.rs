@@ -23,15 +23,16 @@ use crate::vault::BACKUP_KEY;
 #[command(after_help = "Examples:
   fleet secrets set ville-lyon SMTP_PASSWORD
   pass smtp/lyon | fleet secrets set ville-lyon SMTP_PASSWORD
-  fleet secrets set ville-lyon SMTP_PASSWORD --from-file password.txt")]
+  fleet secrets set ville-lyon SMTP_PASSWORD --from-file password.txt
+  fleet secrets set --fleet SLACK_URL")]
 pub struct SetArgs {
-    /// The client
+    /// The client; left out with --fleet
     #[arg(value_name = "CLIENT")]
     pub client: String,
 
     /// Name of the secret, such as SMTP_PASSWORD
-    #[arg(value_name = "NAME")]
-    pub name: String,
+    #[arg(value_name = "NAME", required_unless_present = "fleet")]
+    pub name: Option<String>,
 
     // Caught here, so that no message repeats what was meant to be the value.
     #[arg(hide = true, allow_hyphen_values = true, trailing_var_arg = true)]
@@ -40,6 +41,10 @@ pub struct SetArgs {
     /// Take the value from this file, such as password.txt; a line end after it is left out
     #[arg(long, value_name = "FILE")]
     pub from_file: Option<PathBuf>,
+
+    /// A secret of the fleet itself, such as the address of a webhook
+    #[arg(long)]
+    pub fleet: bool,
 }
 
 /// Replace generated secrets by new ones
@@ -71,15 +76,20 @@ pub struct RotateArgs {
 /// The value is kept as a former one until every host is updated.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
-  fleet secrets unset ville-lyon SMTP_PASSWORD")]
+  fleet secrets unset ville-lyon SMTP_PASSWORD
+  fleet secrets unset --fleet SLACK_URL")]
 pub struct UnsetArgs {
-    /// The client
+    /// The client; left out with --fleet
     #[arg(value_name = "CLIENT")]
     pub client: String,
 
     /// Names of secrets, such as SMTP_PASSWORD
-    #[arg(value_name = "NAME", required = true)]
+    #[arg(value_name = "NAME", required_unless_present = "fleet")]
     pub names: Vec<String>,
+
+    /// Secrets of the fleet itself
+    #[arg(long)]
+    pub fleet: bool,
 
     #[command(flatten)]
     pub yes: Yes,
@@ -87,30 +97,39 @@ pub struct UnsetArgs {
 
 pub fn set(app: &App, args: &SetArgs) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
-    if args.name.contains('=') || !args.value.is_empty() {
+    let (name, value_given) = match (&args.name, args.fleet) {
+        (name, true) => (&args.client, name.is_some() || !args.value.is_empty()),
+        (Some(name), false) => (name, !args.value.is_empty()),
+        (None, false) => return Err(usage("the secret has no name")),
+    };
+    if value_given || name.contains('=') {
         // Whoever wrote this meant a value; it is not repeated.
         return Err(usage("a value was given as an argument, where every user of this machine can read it")
             .hint("give only the name, and the value on standard input; count the one given as known"));
     }
+    let read = |whose: &str| match &args.from_file {
+        Some(path) => ask::secret_file(path),
+        None => ask::secret(app, &format!("{name} of {whose}")),
+    };
+    if args.fleet {
+        return super::fleet::set(app, &fleet, name, read("the fleet")?);
+    }
     let client = Targets::one(&fleet, &args.client)?;
     let stack = fleet.stack(client)?;
-    let variable = super::variable(&stack, &args.name)?;
-    let value = match &args.from_file {
-        Some(path) => ask::secret_file(path)?,
-        None => ask::secret(app, &format!("{} of {}", args.name, client.name))?,
-    };
-    super::check(&args.name, variable, &value)?;
+    let variable = super::variable(&stack, name)?;
+    let value = read(&client.name)?;
+    super::check(name, variable, &value)?;
     let vault = fleet.vault()?;
-    let changed = vault.set(&client.name, &args.name, value, false, Timestamp::now())?;
+    let changed = vault.set(&client.name, name, value, false, Timestamp::now())?;
     if app.global.json {
         let secrets = vault.read(&client.name)?;
-        let mut record = record(&client.name, &args.name, secrets.meta(&args.name), None);
+        let mut record = record(&client.name, name, secrets.meta(name), None);
         record["changed"] = changed.into();
         app.out(&record.to_string())?;
     }
     app.tell(&match changed {
-        true => format!("set {}; `fleet update {}` brings it to the host\n", args.name, client.name),
-        false => format!("{} has this value already\n", args.name),
+        true => format!("set {name}; `fleet update {}` brings it to the host\n", client.name),
+        false => format!("{name} has this value already\n"),
     });
     Ok(ExitKind::Ok)
 }
@@ -160,6 +179,12 @@ pub fn rotate(app: &App, args: &RotateArgs) -> anyhow::Result<ExitKind> {
 
 pub fn unset(app: &App, args: &UnsetArgs) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
+    if args.fleet {
+        let names: Vec<String> = [&args.client].into_iter().chain(&args.names).cloned().collect();
+        let question = format!("take {} of the fleet away?", names.join(", "));
+        args.yes.sure(app, "unset takes secrets away", &question)?;
+        return super::fleet::unset(app, &fleet, &names);
+    }
     let client = Targets::one(&fleet, &args.client)?;
     let vault = fleet.vault()?;
     if args.names.iter().any(|name| name == BACKUP_KEY) {

@@ -71,6 +71,8 @@ fn schedule(layout: &Layout) -> Schedule {
         tls: true,
         compose_file: "docker-compose.yml".into(),
         dotenv: Some(".env".into()),
+        disk_percent: 90,
+        ping: None,
     }
 }
 

@@ -86,7 +86,7 @@ impl Fleet {
         }
         let service = |key: &str| format!("{key} = {}\n", inline(&lab.settings[key]));
         let text = format!(
-            "[fleet]\nname = \"{name}\"\nstack = \"{stack}\"\nconnect_timeout = \"15s\"\n{}{}{settings}\n\n[defaults]\nuser = \"debian\"\n\n{clients}",
+            "[fleet]\nname = \"{name}\"\nstack = \"{stack}\"\nconnect_timeout = \"15s\"\n{}{}{settings}\n\n[defaults]\nuser = \"debian\"\nchecks = {{ disk_percent = 98, off = [\"load\", \"memory\"] }}\n\n{clients}",
             service("acme"),
             service("docker"),
         );

@@ -1,0 +1,124 @@
+//! One look at clients for `status` and `check`: the same question, judged in the same way.
+
+use std::time::Duration;
+
+use super::App;
+use super::context::Fleet;
+use super::global::Limits;
+use crate::check::{self, Clock};
+use crate::event::Outcome;
+use crate::facts::Facts;
+use crate::ops::probe::{Own, Question, probe};
+use crate::registry::Client;
+use crate::shell::Cmd;
+use crate::stack::{Check, Stack};
+use crate::status::{Expected, Status};
+
+pub struct Looked {
+    /// In the order of the clients.
+    pub list: Vec<Status>,
+    pub interrupted: bool,
+}
+
+/// Asks each client everything in one round trip; with `own` also the stack's own checks, which may take a
+/// while on the host.
+///
+/// # Errors
+/// A stack that cannot be read.
+pub fn look(
+    app: &App,
+    fleet: &Fleet,
+    verb: &str,
+    clients: &[&Client],
+    limits: &Limits,
+    own: bool,
+) -> anyhow::Result<Looked> {
+    let mut questions = Vec::new();
+    let mut expected = Vec::new();
+    for client in clients {
+        let stack = fleet.stack(client)?;
+        let own = if own { stack.checks.as_slice() } else { &[] };
+        expected.push(wanted(&stack, client, own));
+        questions.push((fleet.target(client), question(&stack, client, own)));
+    }
+    let answers = app.ask(fleet, verb, questions, limits)?;
+    let list = expected.iter().zip(answers.answers).map(|(wanted, answer)| match answer.result {
+        Ok(output) => match Facts::parse(&output.stdout) {
+            Ok(facts) => {
+                // The host was asked at some time within its turn.
+                let asked = answer.ended.saturating_sub(answer.seconds.ceil() as i64);
+                let clock = Clock { asked, answered: answer.ended };
+                Status::of(wanted, &facts, answer.seconds, Some(clock))
+            }
+            Err(error) => {
+                let said = crate::secret::clean_bytes(&output.stderr);
+                let detail = said.lines().next().unwrap_or_default().to_owned();
+                let hint = format!("fleet test-ssh {}", wanted.judged.client);
+                Status::unreachable(wanted, format!("{error} {detail}"), Some(hint), answer.seconds)
+            }
+        },
+        Err(outcome) => {
+            let fault = outcome.fault().cloned();
+            let message = fault.as_ref().map_or_else(|| reason(&outcome), |fault| fault.message.clone());
+            Status::unreachable(wanted, message, fault.and_then(|fault| fault.hint), answer.seconds)
+        }
+    });
+    Ok(Looked { list: list.collect(), interrupted: answers.interrupted })
+}
+
+fn reason(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Skipped { reason, .. } => reason.clone(),
+        other => other.word().to_owned(),
+    }
+}
+
+/// What to ask a client's host.
+fn question(stack: &Stack, client: &Client, own: &[Check]) -> Cmd {
+    probe(&Question {
+        stack: stack.name.clone(),
+        domain: client.domain.to_string(),
+        units: vec!["docker.service".into(), "cron.service".into()],
+        database: stack.database_inside(),
+        tls: stack.tls.is_some(),
+        health_url: stack.health_url(client.domain.as_str()),
+        own: own
+            .iter()
+            .map(|check| match (&check.path, &check.service) {
+                (Some(path), _) => {
+                    let scheme = if stack.tls.is_some() { "https" } else { "http" };
+                    Own::Page { name: check.name.clone(), url: format!("{scheme}://{}{path}", client.domain) }
+                }
+                (None, service) => Own::Inside {
+                    name: check.name.clone(),
+                    service: service.clone().unwrap_or_default(),
+                    command: check.command.clone(),
+                },
+            })
+            .collect(),
+        ..Question::default()
+    })
+    .timeout(Duration::from_secs(60))
+}
+
+/// What its answer is judged by.
+fn wanted(stack: &Stack, client: &Client, own: &[Check]) -> Expected {
+    let sentry = stack.sentry.as_ref().and_then(|sentry| sentry.health.clone());
+    Expected {
+        domain: client.domain.to_string(),
+        judged: check::Wanted {
+            client: client.name.to_string(),
+            stack: stack.name.clone(),
+            http_status: stack.health.as_ref().map(|front| front.status),
+            tls: stack.tls.is_some(),
+            dumps: stack.backup.database || !stack.backup.volumes.is_empty(),
+            sentry_path: sentry.clone().filter(|_| client.sentry.dsn.is_some()),
+            own: own
+                .iter()
+                .map(|check| (check.name.clone(), if check.path.is_some() { check.status } else { 0 }))
+                .collect(),
+            limits: check::Limits::of(&client.checks),
+        },
+        sentry_path: sentry,
+    }
+}

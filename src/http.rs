@@ -1,0 +1,127 @@
+//! The one way to speak HTTP from here: bounded in time and size, verified, without redirects.
+//!
+//! Rule of this file: an address may hold a token, so no error tells one. Calls block; inside the
+//! runtime they belong into `spawn_blocking`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+/// Longest answer that is read, in bytes.
+const MOST: u64 = 64 * 1024;
+
+/// A client for a few requests. Its certificates are the system's (`SSL_CERT_FILE` is honoured).
+#[derive(Clone, Debug)]
+pub struct Http(Agent);
+
+/// An answer of any status.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+/// Why there was no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct HttpError(String);
+
+/// The system's roots, in DER.
+#[must_use]
+pub fn roots() -> Vec<Vec<u8>> {
+    rustls_native_certs::load_native_certs().certs.iter().map(|cert| cert.to_vec()).collect()
+}
+
+impl Http {
+    /// `limit` is for a request from the name's resolution to the last byte.
+    #[must_use]
+    pub fn new(limit: Duration) -> Http {
+        let roots: Vec<Certificate<'static>> =
+            roots().iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::new_with_certs(&roots))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        let config = Agent::config_builder()
+            .timeout_global(Some(limit))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("fleet/", env!("CARGO_PKG_VERSION")))
+            .tls_config(tls)
+            .build();
+        Http(config.into())
+    }
+
+    /// # Errors
+    /// When no whole answer came in time.
+    pub fn get(&self, url: &str) -> Result<Answer, HttpError> {
+        read(self.0.get(url).call())
+    }
+
+    /// # Errors
+    /// As [`Http::get`].
+    pub fn post(&self, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, HttpError> {
+        let mut request = self.0.post(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        read(request.send(body))
+    }
+}
+
+impl Answer {
+    #[must_use]
+    pub fn ok(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+fn read(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, HttpError> {
+    let mut answer = answer.map_err(|error| explain(&error))?;
+    let status = answer.status().as_u16();
+    let body = answer.body_mut().with_config().limit(MOST).read_to_vec();
+    // What an endless answer says does not matter once its status is known.
+    let body = match body {
+        Err(ureq::Error::BodyExceedsLimit(_)) => Vec::new(),
+        other => other.map_err(|error| explain(&error))?,
+    };
+    Ok(Answer { status, body })
+}
+
+/// In words of our own: those of the library may quote the address.
+fn explain(error: &ureq::Error) -> HttpError {
+    use ureq::Error as E;
+    HttpError(match error {
+        E::Timeout(_) => "no answer in time".to_owned(),
+        E::HostNotFound => "its name is not found in DNS".to_owned(),
+        E::ConnectionFailed => "the connection failed".to_owned(),
+        E::Io(error) => match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => "the connection is refused".to_owned(),
+            std::io::ErrorKind::TimedOut => "no answer in time".to_owned(),
+            std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset => {
+                "the connection was closed without an answer".to_owned()
+            }
+            _ if error.to_string().contains("lookup address information") => {
+                "its name is not found in DNS".to_owned()
+            }
+            _ => certificate(&error.to_string())
+                .unwrap_or_else(|| format!("the connection failed ({})", error.kind())),
+        },
+        E::Tls(_) | E::Rustls(_) | E::Pem(_) => {
+            certificate(&error.to_string()).unwrap_or_else(|| "TLS failed".to_owned())
+        }
+        E::BadUri(_) | E::Http(_) => "its address is no URL".to_owned(),
+        E::Protocol(_) | E::LargeResponseHeader(..) => "what answers there does not speak HTTP".to_owned(),
+        _ => "the request failed".to_owned(),
+    })
+}
+
+/// What is wrong with a certificate, from rustls's words.
+fn certificate(said: &str) -> Option<String> {
+    let (_, why) = said.split_once("invalid peer certificate: ")?;
+    let why: String = why.chars().take(120).filter(|c| !c.is_control()).collect();
+    Some(format!("its certificate is not accepted ({why})"))
+}
