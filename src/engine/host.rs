@@ -159,6 +159,8 @@ async fn stages(
         }
         facts = now;
     }
+    let back = job.stages.contains(&Stage::Rollback).then(|| plan::way_back(desired, &facts)).flatten();
+    let release = back.unwrap_or(&desired.release.id).to_owned();
     for stage in &job.stages {
         let mut plan = planned.next();
         if *stage == Stage::After {
@@ -181,10 +183,6 @@ async fn stages(
         touched |= !stage.is_hooks();
         run_stage(engine, job, session, held, &plan).await?;
     }
-    let release = match &desired.rollback_to {
-        Some(id) => id.clone(),
-        None => desired.release.id.clone(),
-    };
     Ok(Outcome::Changed { summary: format!("release {release}") })
 }
 

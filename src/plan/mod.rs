@@ -16,6 +16,7 @@ pub(crate) mod tests;
 pub mod waves;
 
 pub use desired::{Build, BuiltHere, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
+pub use rollout::way_back;
 
 use std::ops::Range;
 

@@ -46,7 +46,12 @@ pub(super) fn plan(desired: &Desired, facts: &Facts) -> Result<(Vec<Step>, Optio
     Ok((steps, undo))
 }
 
-/// Back to a release that is kept: the one named, or the one before.
+/// The release that a rollback leads to: the one named, or the one before.
+pub fn way_back<'a>(desired: &'a Desired, facts: &'a Facts) -> Option<&'a str> {
+    desired.rollback_to.as_deref().or_else(|| facts.state.as_ref()?.previous.as_deref())
+}
+
+/// Back to a release that is kept.
 pub(super) fn rollback(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Refusal> {
     let current = facts.state.as_ref().map(|state| state.release.as_str());
     let kept: Vec<&str> = facts
@@ -60,8 +65,7 @@ pub(super) fn rollback(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Re
     } else {
         format!("kept on this host: {}", kept.join(", "))
     };
-    let previous = facts.state.as_ref().and_then(|state| state.previous.as_deref());
-    let Some(wanted) = desired.rollback_to.as_deref().or(previous) else {
+    let Some(wanted) = way_back(desired, facts) else {
         return Err(Refusal { message: "there is no release to go back to".into(), hint: there });
     };
     if Some(wanted) == current {

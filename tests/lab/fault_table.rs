@@ -134,8 +134,11 @@ fn a_rollback_brings_the_releases_own_environment_back() {
     // Whatever the registry and the vault say today, the release has its own.
     let images = host.sh("docker image ls -q | sort").ok();
     let load = Load::start(host, 4);
-    fleet.run(&["rollback", &host.name, "--yes", "--json"]).expect(0).outcome(&host.name, "changed");
+    let ran = fleet.run(&["rollback", &host.name, "--yes", "--json"]).expect(0);
+    let ended = ran.outcome(&host.name, "changed");
     load.stop().well(20);
+    let state: Value = serde_json::from_str(&host.sh("cat /opt/shop/state.json").ok()).expect("JSON");
+    assert_eq!(ended["summary"], format!("release {}", state["release"].as_str().expect("an id")));
     assert_eq!(said(), was);
     assert_eq!(host.exec("shop", "api", "printenv TOKEN").ok(), token);
     assert_eq!(host.sh("docker image ls -q | sort").ok(), images, "nothing was built or pulled");
