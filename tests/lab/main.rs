@@ -14,6 +14,7 @@ mod check;
 mod cuts;
 mod doctor;
 mod fault_table;
+mod hooks;
 mod lease;
 mod provision;
 mod reach;
