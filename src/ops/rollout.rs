@@ -58,6 +58,15 @@ done
 [ -n "$old" ] || exit 0
 # The proxy looks names up once a second: it knows the new address before the old one goes.
 sleep 1.5
+# New connections to the old one are refused first, which a proxy may answer with another address even
+# for a POST. Ended at once, it would reset those that its kernel had taken and it had not.
+for id in $old; do
+    pid=$(docker inspect --format '{{{{.State.Pid}}}}' "$id" 2>/dev/null) || continue
+    [ "${{pid:-0}}" -gt 0 ] || continue
+    echo 'table inet fleet_drain {{ chain in {{ type filter hook input priority 0; iifname != "lo" tcp flags & (syn | ack) == syn reject with tcp reset; }}; }}' |
+        nsenter -t "$pid" -n nft -f - 2>/dev/null || true
+done
+sleep 1
 docker stop -t {GRACE} $old >/dev/null
 sleep 1.5
 docker rm $old >/dev/null"#,
@@ -86,5 +95,7 @@ mod tests {
         let text = String::from_utf8(cmd.input().bytes().to_vec()).unwrap();
         let output = std::process::Command::new("sh").args(["-n", "-c", &text]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let place = |part: &str| text.find(part).unwrap();
+        assert!(place("reject with tcp reset; }; }'") < place("docker stop"), "refused before it is stopped");
     }
 }
