@@ -1,28 +1,24 @@
 //! From one client of the registry to what its host shall be: stack, secrets, source and rendered
 //! files come together here, and nowhere else.
 
+mod release;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use sha2::{Digest as _, Sha256};
 
 use super::context::Fleet;
 use super::images;
-use super::migrations;
 use crate::hint::HintExt as _;
-use crate::ops::compose::Project;
-use crate::ops::files::NewFile;
 use crate::ops::postgres::Database;
 use crate::ops::schedule::Schedule;
 use crate::ops::{Layout, certbot};
 use crate::plan::hooks::Hooks;
-use crate::plan::{Build, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
+use crate::plan::{Desired, Repository, RepositoryKey};
 use crate::registry::Client;
 use crate::secret::{Redactor, Secret, generate};
-use crate::shell::hex;
 use crate::source::Snapshot;
 use crate::stack::{self, EnvInput, Rendered, ResolvedEnv, Stack};
 use crate::vault::{BACKUP_KEY, ClientSecrets, Vault};
@@ -30,9 +26,6 @@ use crate::vault::{BACKUP_KEY, ClientSecrets, Vault};
 const DOCKER_KEY: &str = "https://download.docker.com/linux/{os}/gpg";
 /// Dumps that a host keeps when the registry names no number of days.
 const NIGHTLY_DUMPS: u32 = 7;
-const KEPT_RELEASES: usize = 5;
-/// Longest start of a start-first service that names no deadline.
-const START_LIMIT: Duration = Duration::from_secs(120);
 /// Login that provisioning makes for the fleet.
 const DEPLOY_USER: &str = "fleet";
 
@@ -201,7 +194,7 @@ impl<'f> Assembler<'f> {
             certificate: tls.certificate.clone(),
             key: tls.key.clone(),
         });
-        let mut release = release(&made, &layout, database, services)?;
+        let mut release = release::release(&made, &layout, database, services)?;
         release.built_here = super::builds::built_here(&made.stack, &release.builds, self.fleet);
         let desired = Desired {
             client: client.name.to_string(),
@@ -312,92 +305,4 @@ fn plain(made: &Made) -> BTreeMap<String, String> {
     let values = made.env.values.iter().filter(|(_, value)| !value.secret);
     let values = values.map(|(name, value)| (name.clone(), value.value.reveal().clone()));
     declared.map(|(name, _)| (name.clone(), String::new())).chain(values).collect()
-}
-
-fn release(
-    made: &Made,
-    layout: &Layout,
-    database: Option<Database>,
-    services: &[String],
-) -> anyhow::Result<DesiredRelease> {
-    let stack = &made.stack;
-    let id = made.release.id.clone();
-    let mut env_hash = Sha256::new();
-    let (mut files, mut mounts) = (Vec::new(), Vec::new());
-    for file in &made.rendered.files {
-        let content = file.content.to_vec();
-        if file.secret {
-            env_hash.update(&content);
-        }
-        let new = |path: String| NewFile {
-            path,
-            mode: format!("{:04o}", file.mode),
-            content: content.clone(),
-            secret: file.secret,
-        };
-        files.push(new(format!("{}/{}", layout.release(&id), file.destination)));
-        if let Some(path) = &file.mounted {
-            mounts.push(new(path.clone()));
-        }
-    }
-    let builds = stack
-        .built_services()
-        .filter_map(|(service, context)| {
-            let tag = made.images.get(&service.name)?.clone();
-            Some(Build { service: service.name.clone(), context: context.to_owned(), tag })
-        })
-        .collect();
-    Ok(DesiredRelease {
-        digest: made.digest.clone(),
-        version: made.release.version.clone(),
-        env_digest: hex(&env_hash.finalize()),
-        source: made.source.as_ref().map(|source| SourcePush {
-            path: source.root.clone(),
-            exclude: stack.source.as_ref().map(|spec| spec.exclude.clone()).unwrap_or_default(),
-        }),
-        files,
-        mounts,
-        builds,
-        built_here: None,
-        images: made.images.clone(),
-        project: Project {
-            layout: layout.clone(),
-            release: id.clone(),
-            file: stack.compose.clone(),
-            dotenv: stack.dotenv.clone(),
-        },
-        health: stack
-            .services
-            .iter()
-            .filter_map(|service| Some((service.name.clone(), service.health.clone()?)))
-            .collect(),
-        start_first: stack
-            .services
-            .iter()
-            .filter(|service| service.rollout == stack::Rollout::StartFirst)
-            .map(|service| {
-                (service.name.clone(), service.health.as_ref().map_or(START_LIMIT, |it| it.deadline))
-            })
-            .collect(),
-        front: stack.health.clone(),
-        migrations: match &database {
-            Some(_) => migrations::of(stack, made.source.as_ref().map(|source| source.root.as_path()))?,
-            None => Vec::new(),
-        },
-        // Newest first.
-        former_passwords: stack
-            .password_env()
-            .and_then(|name| made.former.get(name))
-            .map(|values| values.iter().rev().cloned().collect())
-            .unwrap_or_default(),
-        password: stack
-            .password_env()
-            .and_then(|name| made.env.values.get(name))
-            .map(|found| found.value.clone()),
-        database,
-        bake: Duration::ZERO,
-        keep: KEPT_RELEASES,
-        services: services.to_vec(),
-        id,
-    })
 }
