@@ -140,9 +140,15 @@ impl Feed {
         let files: Vec<Found> = wanted.iter().map(|(_, found)| found.clone()).collect();
         let fault = Arc::new(Mutex::new(None));
         let stream = Plain { fill: self.source.fetch(&files)?, fault: Arc::clone(&fault) };
+        // Told at once, before the reader of the file at hand finds nobody at the other end: the first
+        // word counts, and this one says why.
         let told = |error: io::Error| {
             let fault = fault.lock().unwrap_or_else(PoisonError::into_inner).take();
-            fault.unwrap_or_else(|| BackupError::Corrupt { what: "the files".into(), why: error.to_string() })
+            self.gate.fail(fault.unwrap_or_else(|| BackupError::Corrupt {
+                what: "the files".into(),
+                why: crate::secret::clean(&error.to_string()).into_owned(),
+            }));
+            BackupError::Stopped
         };
         let mut archive = tar::Archive::new(stream);
         let mut rest = wanted.iter();
@@ -151,10 +157,7 @@ impl Feed {
             let path = entry.path_bytes().into_owned();
             // In order: those that are passed over were deleted meanwhile.
             let index = loop {
-                let strange = || BackupError::Corrupt {
-                    what: "the files".into(),
-                    why: "one came that was not asked for".into(),
-                };
+                let strange = || told(io::Error::other("one came that was not asked for"));
                 let (index, found) = rest.next().ok_or_else(strange)?;
                 if found.source == path {
                     break *index;
