@@ -174,7 +174,7 @@ impl Run {
 
     fn take(&mut self, event: &Event) {
         self.report.fold(event);
-        self.renderer.event(event);
+        // Before it is shown: what was seen before a kill is known to the next run.
         if let Some(journal) = &mut self.journal
             && let Err(error) = journal.append(event)
         {
@@ -182,6 +182,7 @@ impl Run {
                 .say(&format!("warning: the journal ends here, {}: {error}", journal.path().display()));
             self.journal = None;
         }
+        self.renderer.event(event);
     }
 
     /// Shows a plan and asks, with the bars out of the way.
