@@ -88,6 +88,13 @@ fn a_failing_migration_is_undone_and_the_old_release_serves_on() {
     let created = post(host, "/api/demandes", "application/json", br#"{"titre": "nid de poule"}"#);
     assert_eq!(created.status, 201, "{created:?}");
     let row = created.json()["id"].as_str().expect("an id").to_owned();
+    // The worker takes what is new, which changes its row.
+    eventually("the worker took it", Duration::from_secs(60), || {
+        let new =
+            "psql -U geoclic -d geoclic -Atc \"select count(*) from demandes where statut = 'nouvelle'\"";
+        let said = host.exec("geoclic", "database", new);
+        if said.stdout.trim() == "0" { Ok(()) } else { Err(format!("{said:?}")) }
+    });
     let (before, release) = (host.containers("geoclic"), host.sh("readlink /opt/geoclic/current").ok());
     // Every row of every table, by number and digest.
     let rows = || {
