@@ -232,6 +232,30 @@ fn a_killed_restore_leaves_a_client_that_serves_and_the_next_finishes() {
     }
 }
 
+/// The release stays, so an older database comes up to it.
+#[test]
+fn a_snapshot_that_is_older_than_the_release_is_migrated() {
+    let town = town();
+    let (fleet, host) = (&town.fleet, &town.one);
+    let client = host.name.as_str();
+    psql(host, "geoclic", "drop table photos; delete from fleet_migrations where name = '003_photos.sql';");
+    let saved = fleet.run(&["backup", client]);
+    fleet.run(&["migrate", client, "--yes"]).expect(0);
+    saved.expect(0);
+    let ran = fleet.run(&["restore", client, "--database", "--yes", "--json"]).expect(0);
+    ran.outcome(client, "changed");
+    assert!(
+        ran.steps().contains(&"migrate 003_photos.sql in the restored database".to_owned()),
+        "{:?}",
+        ran.steps()
+    );
+    well(host);
+    let health = get(host, "/api/health").json();
+    assert_eq!(health["migrations"]["latest"], "003_photos.sql", "{health}");
+    assert_eq!(psql(host, "geoclic", "select count(*) from photos;"), "0");
+    fleet.run(&["update", client, "--yes", "--json"]).expect(0);
+}
+
 /// Files that stand in the way are found out before anything changes places.
 #[test]
 fn a_restore_that_fails_puts_back_what_was() {
