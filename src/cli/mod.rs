@@ -37,6 +37,7 @@ mod provision;
 mod remove;
 mod render;
 mod repositories;
+mod restore;
 mod rollback;
 mod running;
 mod runs;
@@ -96,6 +97,7 @@ enum Command {
     Migrate(migrate::Args),
     Backup(backup::Args),
     Backups(backups::Args),
+    Restore(restore::Args),
     Status(status::Args),
     Check(check::Args),
     Doctor(doctor::Args),
@@ -164,6 +166,7 @@ fn dispatch(app: &App, command: &Command) -> anyhow::Result<ExitKind> {
         Command::Migrate(args) => migrate::run(app, args),
         Command::Backup(args) => backup::run(app, args),
         Command::Backups(args) => backups::run(app, args),
+        Command::Restore(args) => restore::run(app, args),
         Command::Status(args) => status::run(app, args),
         Command::Check(args) => check::run(app, args),
         Command::Doctor(args) => doctor::run(app, args),

@@ -5,6 +5,7 @@
 
 mod dump;
 mod listing;
+pub mod restore;
 
 pub use super::outside::Outside;
 pub use dump::{Facts, Rows, inside, outside, roles};

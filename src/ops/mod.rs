@@ -17,6 +17,7 @@ pub mod migration;
 pub mod outside;
 pub mod postgres;
 pub mod probe;
+pub mod purge;
 pub mod release;
 pub mod rollout;
 pub mod schedule;
