@@ -273,7 +273,7 @@ fn migrate(
         .filter(|migration| applied.contains(&&migration.name) && lacks(&migration.name))
         .map(|migration| {
             let title = format!("migrate {} in the restored database", migration.name);
-            Step::run(title, Change::Create, into.migrate(migration, &desired.who))
+            Step::run(title, Change::Create, Server::Inside(into.clone()).migrate(migration, &desired.who))
                 .detail("the release that serves has it, and the snapshot is older")
                 .hint("the database in service was not touched")
         })
