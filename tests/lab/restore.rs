@@ -274,7 +274,7 @@ create view fleet_migrations as select * from kept where 1 / length(current_sett
     host.sh(&format!("mv {folder} {folder}.aside; mkdir {folder}")).ok();
     let ran = fleet.run(&["restore", client, "--yes", "--json"]);
     host.sh(&format!("rmdir {folder}; mv {folder}.aside {folder}")).ok();
-    let ended = ran.expect(1).outcome(client, "rolled back");
+    let ended = ran.expect(1).outcome(client, "rolled-back");
     assert!(
         ended["fault"]["message"].to_string().contains("is a file in the snapshot and a folder there"),
         "{ended:#}"
@@ -289,7 +289,7 @@ create view fleet_migrations as select * from kept where 1 / length(current_sett
     // The newest two are safety snapshot and the one that does not become healthy.
     let id = snapshots[1]["id"].as_str().expect("an id");
     let ended = fleet.run(&["restore", client, "--snapshot", id, "--yes", "--json"]).expect(1);
-    let ended = ended.outcome(client, "rolled back");
+    let ended = ended.outcome(client, "rolled-back");
     assert_eq!(ended["fault"]["step"], "wait until healthy", "{ended:#}");
     well(host);
     assert_eq!(psql(host, "geoclic", "select oid from pg_database where datname = 'geoclic';"), before);
