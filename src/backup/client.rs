@@ -60,31 +60,16 @@ impl Drop for Watch {
 impl Work for ClientBackup {
     async fn run(&self, on: &Worked) -> Result<Outcome, Outcome> {
         let result = self.backup(on).await;
-        let client = self.place.client.as_str();
-        let remembered = match &result {
-            Ok((written, _)) => {
-                let last = Last {
-                    snapshot: written.id.clone(),
-                    at: written.at.to_string(),
-                    bytes: written.manifest.bytes(),
-                    added: written.added,
-                };
-                State::change(&self.state, client, |state| {
-                    state.first.get_or_insert_with(|| last.at.clone());
-                    (state.last, state.failure) = (Some(last), None);
-                })
-                .map(drop)
-            }
-            Err(outcome) => match outcome.fault() {
-                Some(fault) => {
+        match &result {
+            Ok((written, _)) => self.remember(on, written),
+            Err(outcome) => {
+                if let Some(fault) = outcome.fault() {
                     let (at, message) = (Timestamp::now().to_string(), fault.message.clone());
-                    State::change(&self.state, client, |state| state.failed(at, message)).map(drop)
+                    let client = self.place.client.as_str();
+                    let done = State::change(&self.state, client, |state| state.failed(at, message));
+                    self.unremembered(on, done);
                 }
-                None => Ok(()),
-            },
-        };
-        if let Err(error) = remembered {
-            on.warn(format!("what is remembered of this backup could not be written: {error}"), None);
+            }
         }
         let (written, wire) = result?;
         let summary = summary(&written, wire);
@@ -129,6 +114,41 @@ impl ClientBackup {
             on.warn(format!("old snapshots were not forgotten: {error}"), hint);
         }
         Ok((written, wire))
+    }
+
+    /// A backup before the client is changed: nothing is forgotten for it, least of all what is about to
+    /// be restored. Says in one line what there is now.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn safety(&self, on: &Worked) -> Result<String, Outcome> {
+        let title = "take a safety snapshot";
+        let mut what = self.what.clone();
+        what.manifest.release = Some(self.look(on).await?);
+        let (written, wire) = self.pull(on, what, title).await?;
+        self.remember(on, &written);
+        Ok(summary(&written, wire))
+    }
+
+    fn remember(&self, on: &Worked, written: &Written) {
+        let last = Last {
+            snapshot: written.id.clone(),
+            at: written.at.to_string(),
+            bytes: written.manifest.bytes(),
+            added: written.added,
+        };
+        let client = self.place.client.as_str();
+        let done = State::change(&self.state, client, |state| {
+            state.first.get_or_insert_with(|| last.at.clone());
+            (state.last, state.failure) = (Some(last), None);
+        });
+        self.unremembered(on, done);
+    }
+
+    fn unremembered(&self, on: &Worked, done: Result<State, LockError>) {
+        if let Err(error) = done {
+            on.warn(format!("what is remembered of this backup could not be written: {error}"), None);
+        }
     }
 
     /// What serves there now.

@@ -15,6 +15,7 @@ pub mod host;
 pub mod lease;
 pub mod postgres;
 pub mod probe;
+pub mod purge;
 pub mod release;
 pub mod rollout;
 pub mod schedule;
