@@ -131,7 +131,9 @@ fn version(program: &Path) -> Option<String> {
 }
 
 fn docker(major: &str, image: &str, tell: &dyn Fn(&str)) -> Result<Machine, String> {
-    let image = match image.contains("{major}") {
+    // A port of a registry is no tag.
+    let tagged = image.rsplit('/').next().is_some_and(|name| name.contains([':', '@']));
+    let image = match tagged {
         true => image.replace("{major}", major),
         false => format!("{image}:{major}"),
     };
