@@ -8,7 +8,8 @@ mod listing;
 pub mod prove;
 pub mod restore;
 
-pub use dump::{Facts, Outside, Rows, inside, outside, roles};
+pub use super::outside::Outside;
+pub use dump::{Facts, Rows, inside, outside, roles};
 pub use listing::{Folder, Found, Kind, Listing, ListingError, list, only_vanished, read};
 
 use crate::shell::{Cmd, quote};

@@ -13,6 +13,8 @@ pub mod files;
 pub mod hook;
 pub mod host;
 pub mod lease;
+pub mod migration;
+pub mod outside;
 pub mod postgres;
 pub mod probe;
 pub mod purge;
