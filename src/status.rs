@@ -122,6 +122,8 @@ pub struct Pulled {
     pub proved: Option<String>,
     /// Why the last run failed, when it did since.
     pub failure: Option<String>,
+    /// Why the last proof failed, when it did since.
+    pub disproof: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -226,9 +228,6 @@ impl Status {
     /// The same with what is remembered of the operator's backups.
     #[must_use]
     pub fn with_pulled(mut self, pulled: Option<Pulled>) -> Self {
-        if let Some(failure) = pulled.as_ref().and_then(|pulled| pulled.failure.as_ref()) {
-            self.problems.push(format!("backup failed: {failure}"));
-        }
         self.pulled = pulled;
         self
     }

@@ -79,6 +79,7 @@ fn pulled(state: &State, now: jiff::Timestamp) -> Option<Pulled> {
         snapshot: last.snapshot,
         proved: state.proof.as_ref().filter(|proof| proof.ok).map(|proof| proof.at.clone()),
         failure: state.failure.as_ref().map(|failure| failure.message.clone()),
+        disproof: state.disproof.as_ref().map(|disproof| disproof.message.clone()),
     })
 }
 
@@ -109,6 +110,7 @@ fn table(list: &[Status]) -> Table {
         Column::new("mem").right().droppable(4),
         Column::new("backup").droppable(1),
         Column::new("pulled").droppable(1),
+        Column::new("proved").droppable(4),
         Column::new("sentry").droppable(5),
         Column::new("updates").droppable(6),
         Column::new("problems").at_least(10),
@@ -152,6 +154,12 @@ fn table(list: &[Status]) -> Table {
                 .as_ref()
                 .filter(|pulled| !pulled.at.is_empty())
                 .map_or_else(|| "never".to_owned(), |pulled| format!("{} h ago", pulled.age_hours))
+                .into(),
+            status
+                .pulled
+                .as_ref()
+                .and_then(|pulled| pulled.proved.as_deref())
+                .map_or("never", |at| at.get(..10).unwrap_or(at))
                 .into(),
             status
                 .sentry
