@@ -44,10 +44,11 @@ def client(number):
             body = answer.read()
             if answer.status != 200:
                 raise OSError(f"{answer.status} {body[:200]!r}")
-            said = json.loads(body)
-            with lock:
-                name = str(said.get("release"))
-                releases[name] = releases.get(name, 0) + 1
+            # A page does not say which release wrote it.
+            if answer.getheader("Content-Type", "").startswith("application/json"):
+                name = str(json.loads(body).get("release"))
+                with lock:
+                    releases[name] = releases.get(name, 0) + 1
         except Exception as error:
             with lock:
                 failures.append(f"{time.strftime('%H:%M:%S')} request {count} of client {number}: {error!r}")
