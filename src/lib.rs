@@ -17,6 +17,7 @@ pub mod toml_reader;
 
 pub mod event;
 pub mod facts;
+pub mod logs;
 pub mod ops;
 pub mod plan;
 

@@ -13,6 +13,7 @@ pub mod files;
 pub mod hook;
 pub mod host;
 pub mod lease;
+pub mod logs;
 pub mod postgres;
 pub mod probe;
 pub mod release;

@@ -18,3 +18,4 @@ mod secrets;
 mod sshd;
 mod streams;
 mod support;
+mod tails;

@@ -18,6 +18,7 @@ const PURE: &[&str] = &[
     "doctor",
     "event",
     "facts",
+    "logs",
     "ops",
     "plan",
     "registry",

@@ -2,6 +2,8 @@
 //!
 //! Pure: the record is what `status --json` prints and what the table is made from, so they agree.
 
+pub mod prometheus;
+
 use serde::Serialize;
 
 use crate::check::{self, Clock, Finding, State, Wanted, judge};
@@ -227,7 +229,14 @@ impl Status {
     #[must_use]
     pub fn with_pulled(mut self, pulled: Option<Pulled>) -> Self {
         if let Some(failure) = pulled.as_ref().and_then(|pulled| pulled.failure.as_ref()) {
-            self.problems.push(format!("backup failed: {failure}"));
+            let text = format!("backup failed: {failure}");
+            self.findings.push(Finding {
+                check: "pulled".to_owned(),
+                state: State::Failing,
+                text: text.clone(),
+                remedy: format!("fleet backup {}", self.client),
+            });
+            self.problems.push(text);
         }
         self.pulled = pulled;
         self
