@@ -32,6 +32,7 @@ scripts/lab.sh: real VPSes on this machine, with everything around them that fle
       reboot          clean restart          apt-lock [SEC]  apt's lock is held, 20 s unless told
       disk-full [DIR] the folder (/opt) is a full disk
   heal NAME|--all                       undo every fault of a host
+  replace NAME                          the host is gone: a bare one with keys of its own has its address
   down [--purge]                        remove hosts, services, network, and the Docker engine if the
                                         lab started it; --purge also deletes the cache and the lab directory
 
@@ -178,6 +179,13 @@ main() {
             [ $# -gt 0 ] || wrong "which fault?" "kinds: $FAULTS"
             stage "$name: $*" fault_host "$name" "$@"
         fi
+        ;;
+    replace)
+        [ $# = 1 ] || wrong "replace what?" "it takes the name of a host"
+        name=$(client_name "$1")
+        need_root
+        require_host "$name"
+        stage "$name: replace" host_replace "$name"
         ;;
     heal)
         [ $# = 1 ] || wrong "heal what?" "it takes the name of a host, or --all"

@@ -55,6 +55,8 @@ pub struct Facts {
     pub old: BTreeMap<String, OldFile>,
     /// Paths of everything that was rendered for the current release.
     pub written: BTreeSet<String>,
+    /// Databases that a restore which was cut left beside the one in service.
+    pub leftovers: BTreeSet<String>,
     /// Image references and the digests that they were pulled by.
     pub digests: BTreeMap<String, String>,
 }
@@ -178,6 +180,9 @@ impl Facts {
                 let name = next();
                 self.own_checks.insert(name, next());
             }
+            "leftover" => {
+                self.leftovers.insert(value.to_owned());
+            }
             "drift" => {
                 self.drift.insert(value.to_owned());
             }
@@ -283,7 +288,7 @@ impl Facts {
             add(name);
             add(hash);
         }
-        for path in &self.drift {
+        for path in self.drift.iter().chain(&self.leftovers) {
             add(path);
         }
         for (path, file) in &self.old {

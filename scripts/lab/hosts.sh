@@ -87,6 +87,15 @@ host_wait() {
     }
 }
 
+# host_replace NAME: a bare host of the same system and address.
+host_replace() {
+    local debian
+    debian=$(host_debian "$1")
+    rules_remove "$1"
+    host_create "$1" "$debian"
+    host_wait "$1"
+}
+
 host_remove() {
     rules_remove "$1"
     docker rm -fv "$(host_container "$1")" >/dev/null

@@ -59,28 +59,17 @@ impl Drop for Watch {
 impl Work for ClientBackup {
     async fn run(&self, on: &Worked) -> Result<Outcome, Outcome> {
         let result = self.backup(on).await;
-        let client = self.place.client.as_str();
-        let remembered = match &result {
-            Ok((written, _)) => {
-                let last = Last {
-                    snapshot: written.id.clone(),
-                    at: written.at.to_string(),
-                    bytes: written.manifest.bytes(),
-                    added: written.added,
-                };
-                State::change(&self.state, client, |state| (state.last, state.failure) = (Some(last), None))
-            }
-            Err(outcome) => match outcome.fault() {
-                Some(fault) => {
+        match &result {
+            Ok((written, _)) => self.remember(on, written),
+            Err(outcome) => {
+                if let Some(fault) = outcome.fault() {
                     let failure =
                         Failure { at: Timestamp::now().to_string(), message: fault.message.clone() };
-                    State::change(&self.state, client, |state| state.failure = Some(failure))
+                    let client = self.place.client.as_str();
+                    let done = State::change(&self.state, client, |state| state.failure = Some(failure));
+                    self.unremembered(on, done);
                 }
-                None => Ok(()),
-            },
-        };
-        if let Err(error) = remembered {
-            on.warn(format!("what is remembered of this backup could not be written: {error}"), None);
+            }
         }
         let (written, wire) = result?;
         let summary = summary(&written, wire);
@@ -137,6 +126,39 @@ impl ClientBackup {
             on.warn(format!("old snapshots were not forgotten: {error}"), hint);
         }
         Ok((written, wire))
+    }
+
+    /// A backup before the client is changed: nothing is forgotten for it, least of all what is about to
+    /// be restored. Says in one line what there is now.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn safety(&self, on: &Worked) -> Result<String, Outcome> {
+        let title = "take a safety snapshot";
+        let mut what = self.what.clone();
+        what.manifest.release = Some(self.look(on).await?);
+        let (written, wire) = self.pull(on, what, title).await?;
+        self.remember(on, &written);
+        Ok(summary(&written, wire))
+    }
+
+    fn remember(&self, on: &Worked, written: &Written) {
+        let last = Last {
+            snapshot: written.id.clone(),
+            at: written.at.to_string(),
+            bytes: written.manifest.bytes(),
+            added: written.added,
+        };
+        let client = self.place.client.as_str();
+        let done =
+            State::change(&self.state, client, |state| (state.last, state.failure) = (Some(last), None));
+        self.unremembered(on, done);
+    }
+
+    fn unremembered(&self, on: &Worked, done: Result<(), crate::fs_atomic::FsError>) {
+        if let Err(error) = done {
+            on.warn(format!("what is remembered of this backup could not be written: {error}"), None);
+        }
     }
 
     /// What serves there now.

@@ -26,6 +26,8 @@ pub enum BackupError {
     Incomplete { id: String, why: String },
     #[error("snapshot {id} has no {path:?}")]
     NoPath { id: String, path: String },
+    #[error("the snapshot names a file whose path leaves its folder: {0:?}")]
+    Leaves(String),
     #[error("{what} gave nothing at all")]
     Empty { what: String },
     #[error("{what} ended too early: {why}")]
@@ -80,6 +82,7 @@ impl BackupError {
             BackupError::NoSnapshot { .. } | BackupError::Ambiguous { .. } | BackupError::Incomplete { .. } => {
                 format!("fleet backups list {client}")
             }
+            BackupError::Leaves(_) => format!("fleet backups verify {client}; restore from another snapshot"),
             BackupError::NoPath { .. } => format!("fleet backups show {client} lists what is in it"),
             BackupError::Cut { .. } | BackupError::Stopped | BackupError::Missing { .. } => {
                 "run the same command again: what was already stored is not sent twice".into()

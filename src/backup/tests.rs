@@ -2,5 +2,6 @@
 
 mod keeping;
 mod raw;
+mod restoring;
 mod rig;
 mod truth;

@@ -111,6 +111,17 @@ impl App {
         Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
+    /// The same for what cannot be undone: only this very text is a yes.
+    ///
+    /// # Errors
+    /// When the terminal goes away.
+    pub fn confirm_by(&self, question: &str, text: &str) -> anyhow::Result<bool> {
+        self.tell(&format!("{question} type \"{text}\" to go on: "));
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer)?;
+        Ok(answer.trim() == text)
+    }
+
     /// Says one thing to each host and waits for all answers, with progress shown meanwhile.
     ///
     /// # Errors

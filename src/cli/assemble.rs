@@ -78,6 +78,8 @@ pub struct Assembler<'f> {
     info: RunInfo,
     new_secrets: NewSecrets,
     sources: BTreeMap<PathBuf, Arc<Snapshot>>,
+    /// A tree that stands for the registry's source: that of a snapshot.
+    pub source_at: Option<PathBuf>,
     acme_ca: Option<Vec<u8>>,
     docker_key: RepositoryKey,
 }
@@ -103,6 +105,7 @@ impl<'f> Assembler<'f> {
             info,
             new_secrets,
             sources: BTreeMap::new(),
+            source_at: None,
             acme_ca,
             docker_key,
         })
@@ -216,6 +219,8 @@ impl<'f> Assembler<'f> {
             release,
             overwrite_drift: false,
             rollback_to: None,
+            restore: None,
+            purge: None,
             hooks: Hooks::default(),
             plain: plain(&made),
             layout,
@@ -229,6 +234,9 @@ impl<'f> Assembler<'f> {
 
     fn source(&mut self, stack: &Stack) -> anyhow::Result<Option<Arc<Snapshot>>> {
         let Some(spec) = &stack.source else { return Ok(None) };
+        if let Some(path) = self.source_at.clone() {
+            return self.tree(path, spec).map(Some);
+        }
         let Some(configured) = &self.fleet.registry.fleet.source else {
             return Err(super::exit::refused(format!(
                 "stack {} is built from source, and clients.toml names none",
@@ -236,16 +244,17 @@ impl<'f> Assembler<'f> {
             ))
             .hint("set `source = \"../folder\"` under [fleet]"));
         };
-        let path = self.fleet.path(configured.as_str());
+        let hint = format!("`source` under [fleet] is {:?}", configured.as_str());
+        self.tree(self.fleet.path(configured.as_str()), spec).map(Some).hint(hint)
+    }
+
+    fn tree(&mut self, path: PathBuf, spec: &stack::Source) -> anyhow::Result<Arc<Snapshot>> {
         if let Some(known) = self.sources.get(&path) {
-            return Ok(Some(Arc::clone(known)));
+            return Ok(Arc::clone(known));
         }
-        let snapshot = Arc::new(
-            Snapshot::take(&path, &spec.exclude)
-                .hint(format!("`source` under [fleet] is {:?}", configured.as_str()))?,
-        );
+        let snapshot = Arc::new(Snapshot::take(&path, &spec.exclude)?);
         self.sources.insert(path, Arc::clone(&snapshot));
-        Ok(Some(snapshot))
+        Ok(snapshot)
     }
 
     fn secrets(&self, client: &Client, stack: &Stack) -> anyhow::Result<Values> {

@@ -1,10 +1,11 @@
 //! What `provision` and `update` share: survey, show the plan, ask, execute, sum up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::App;
-use super::assemble::{Assembled, Assembler, NewSecrets};
+use super::assemble::{Assembled, Assembler, NewSecrets, RunInfo};
 use super::builds;
 use super::context::Fleet;
 use super::exit::{exit_of, refused, usage};
@@ -14,11 +15,11 @@ use super::policy::Policy;
 use super::preview;
 use super::running::{Run, new_run};
 use super::tell::Telling;
-use crate::engine::{Job, Surveyed};
+use crate::engine::{Job, Stock, Surveyed};
 use crate::event::{EventKind, ExitKind, Fault, Outcome, PLANNING, Report};
 use crate::hint::HintExt as _;
-use crate::plan::Stage;
 use crate::plan::hooks::Hooks;
+use crate::plan::{Purge, Restore, Stage};
 use crate::registry::{Client, Topic};
 
 /// How a change is asked for.
@@ -57,6 +58,17 @@ pub struct Wish<'a> {
     /// Leave out who failed twice alike, but for these, which the operator named.
     pub wary: Option<BTreeSet<String>>,
     pub policy: Policy,
+    /// Data that comes back to one client.
+    pub restore: Option<Restore>,
+    /// The clients' stacks are taken off their hosts.
+    pub purge: Option<Purge>,
+    /// What the run has of each client's backups.
+    pub shelves: BTreeMap<String, Arc<dyn Stock>>,
+    /// Text that a person must type instead of a yes.
+    pub typed: Option<String>,
+    /// Another tree than the registry's source.
+    pub source: Option<PathBuf>,
+    pub info: RunInfo,
     /// Say with exit code 5 whether anything would change, and change nothing.
     pub check: bool,
 }
@@ -75,6 +87,12 @@ impl<'a> Wish<'a> {
             left_out: BTreeMap::new(),
             wary: None,
             policy: Policy::all_at_once(),
+            restore: None,
+            purge: None,
+            shelves: BTreeMap::new(),
+            typed: None,
+            source: None,
+            info: new_run(),
             check: false,
         }
     }
@@ -98,6 +116,8 @@ impl Assembled {
     /// What the wish narrows a client's release to.
     fn with(mut self, wish: &Wish<'_>) -> Self {
         self.desired.rollback_to.clone_from(&wish.rollback_to);
+        self.desired.restore.clone_from(&wish.restore);
+        self.desired.purge.clone_from(&wish.purge);
         if let Some(last) = &wish.migration {
             self.desired.release.migrations.retain(|migration| migration.name <= *last);
         }
@@ -112,11 +132,24 @@ pub fn run(
     options: &Options,
     wish: &Wish<'_>,
 ) -> anyhow::Result<ExitKind> {
+    ended(app, fleet, clients, options, wish).map(|(exit, _)| exit)
+}
+
+/// The same, and how each client ended.
+pub fn ended(
+    app: &App,
+    fleet: &Fleet,
+    clients: &[&Client],
+    options: &Options,
+    wish: &Wish<'_>,
+) -> anyhow::Result<(ExitKind, Report)> {
     let previewing = options.dry_run || wish.check;
     options.confirmable(app, wish.verb, previewing)?;
-    let info = new_run();
-    let new_secrets = if previewing { NewSecrets::Pretend } else { NewSecrets::Keep };
+    let info = wish.info.clone();
+    let passing = previewing || wish.purge.is_some();
+    let new_secrets = if passing { NewSecrets::Pretend } else { NewSecrets::Keep };
     let mut assembler = Assembler::new(fleet, info.clone(), new_secrets)?;
+    assembler.source_at.clone_from(&wish.source);
     let past = Past::read(fleet, clients, wish, previewing)?;
     let mut tired: BTreeMap<String, String> = BTreeMap::new();
     let mut jobs = Vec::new();
@@ -140,13 +173,13 @@ pub fn run(
             dead: Arc::clone(&past.dead),
             redactor: Arc::new(desired.redactor),
             needs_provision: wish.needs_provision,
-            first_secrets: desired.first_secrets,
+            stock: wish.shelves.get(client.name.as_str()).cloned(),
+            first_secrets: desired.first_secrets && wish.purge.is_none(),
         });
     }
     let names: Vec<String> = clients.iter().map(|client| client.name.to_string()).collect();
     let told = wish.verb == "update" && !previewing;
     let telling = told.then(|| Telling::start(app, fleet, Topic::Update)).flatten();
-    let mut report = None;
     let runtime = super::running::runtime()?;
     let result = runtime.block_on(async {
         if !previewing {
@@ -167,13 +200,13 @@ pub fn run(
         }
         let survey = run.drive(async |engine| engine.survey(jobs).await).await;
         if previewing {
-            return Ok(show_only(app, run, survey.hosts, wish.check, &info.run).await);
+            return Ok((show_only(app, run, survey.hosts, wish.check, &info.run).await, Report::default()));
         }
         if wish.all_or_none && refused_by_plan(&run.report) {
             let outcome = |_: &Surveyed| Outcome::skipped("another client cannot; none was touched");
             run.drive(async |engine| engine.dismiss(survey.hosts, outcome).await).await;
             run.finish();
-            return Ok(ExitKind::Refused);
+            return Ok((ExitKind::Refused, Report::default()));
         }
         let plan_waves = |hosts: &[Surveyed]| {
             wish.policy.waves(hosts, |host| wish.policy.canary.contains(&host.job.target.name))
@@ -184,7 +217,10 @@ pub fn run(
             let confirmed = run.between(|| {
                 app.tell(&preview::text(&survey.hosts, &app.stderr, app.global.verbose));
                 app.tell(&preview::waves(&survey.hosts, &plan_waves(&survey.hosts)));
-                app.confirm(&question(wish.verb, &survey.hosts))
+                match &wish.typed {
+                    Some(text) => app.confirm_by(&question(wish.verb, &survey.hosts), text),
+                    None => app.confirm(&question(wish.verb, &survey.hosts)),
+                }
             })?;
             if !confirmed {
                 let outcome = |_: &Surveyed| Outcome::skipped("not confirmed");
@@ -211,15 +247,15 @@ pub fn run(
         if wish.stages.contains(&Stage::Rollout) && wish.services.is_empty() {
             settle(fleet, &run.report, &replaced)?;
         }
-        report = telling.is_some().then(|| run.report.clone());
-        Ok(run.finish())
+        let report = run.report.clone();
+        Ok((run.finish(), report))
     });
     super::running::shut_down(runtime);
-    match (telling, report, &result) {
-        (Some(telling), Some(report), Ok(exit)) => telling.report(&report, *exit),
-        (Some(telling), _, Ok(exit)) => telling.end("update: not done", Vec::new(), *exit),
-        (Some(telling), _, Err(error)) => telling.end("update: not done", Vec::new(), exit_of(error)),
-        (None, _, _) => {}
+    match (telling, &result) {
+        (Some(telling), Ok((exit, report))) if !report.run.is_empty() => telling.report(report, *exit),
+        (Some(telling), Ok((exit, _))) => telling.end("update: not done", Vec::new(), *exit),
+        (Some(telling), Err(error)) => telling.end("update: not done", Vec::new(), exit_of(error)),
+        (None, _) => {}
     }
     result
 }

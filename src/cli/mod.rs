@@ -36,6 +36,7 @@ mod provision;
 mod remove;
 mod render;
 mod repositories;
+mod restore;
 mod rollback;
 mod running;
 mod runs;
@@ -95,6 +96,7 @@ enum Command {
     Migrate(migrate::Args),
     Backup(backup::Args),
     Backups(backups::Args),
+    Restore(restore::Args),
     Status(status::Args),
     Check(check::Args),
     Doctor(doctor::Args),
@@ -163,6 +165,7 @@ fn dispatch(app: &App, command: &Command) -> anyhow::Result<ExitKind> {
         Command::Migrate(args) => migrate::run(app, args),
         Command::Backup(args) => backup::run(app, args),
         Command::Backups(args) => backups::run(app, args),
+        Command::Restore(args) => restore::run(app, args),
         Command::Status(args) => status::run(app, args),
         Command::Check(args) => check::run(app, args),
         Command::Doctor(args) => doctor::run(app, args),

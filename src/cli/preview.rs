@@ -5,6 +5,7 @@ mod changes;
 use serde_json::{Value, json};
 
 use crate::engine::Surveyed;
+use crate::ops::backup::restore::Parcel;
 use crate::plan::{Action, Change, Step};
 use crate::ui::{Look, Role};
 
@@ -114,6 +115,14 @@ pub fn record(host: &Surveyed, run: &str) -> Value {
     })
 }
 
+fn sent(parcel: &Parcel) -> String {
+    match parcel {
+        Parcel::Dump { path } => format!("send {path}"),
+        Parcel::Files { place, only } if only.is_empty() => format!("send {place}"),
+        Parcel::Files { place, only } => format!("send {} of {place}", only.join(", ")),
+    }
+}
+
 fn step(step: &Step) -> Value {
     let change = match step.change {
         Change::Create => "create",
@@ -126,6 +135,8 @@ fn step(step: &Step) -> Value {
         Action::Local(local) => crate::shell::join(&local.words),
         Action::Rsync(what) => format!("rsync {} {}", what.source.display(), what.destination),
         Action::Ship(what) => format!("rsync {} {}; docker load", what.store.display(), what.folder()),
+        Action::Send(parcel, cmd) => format!("{}: {}", sent(parcel), cmd.line()),
+        Action::Save => "fleet backup, without forgetting old snapshots".to_owned(),
         Action::Await(gate) => format!("wait for health, at most {} s", gate.deadline.as_secs()),
     };
     json!({ "title": step.title, "change": change, "details": step.details, "command": command })

@@ -1,5 +1,7 @@
 //! From a client of the registry to its backup repository: where it is, what opens it, what is saved.
 
+use std::sync::{Arc, Mutex};
+
 use anyhow::Context as _;
 use jiff::Timestamp;
 
@@ -7,7 +9,7 @@ use super::assemble::RunInfo;
 use super::context::Fleet;
 use super::exit::{CliError, refused};
 use crate::backup::manifest::{Manifest, SCHEMA};
-use crate::backup::{BackupError, Dumped, Place, Store, What};
+use crate::backup::{BackupError, ClientBackup, Dumped, Place, Store, Throttle, What};
 use crate::event::ExitKind;
 use crate::fs_atomic::LockError;
 use crate::hint::HintExt as _;
@@ -90,9 +92,7 @@ pub fn what(
     let name = client.name.as_str();
     let layout = Layout::new(&stack.name);
     let mut folders = vec![Folder::Release];
-    folders.extend(stack.backup.volumes.iter().cloned().map(Folder::Volume));
-    folders.extend(stack.backup.folders.iter().cloned().map(Folder::Path));
-    folders.extend(client.backup.folders.iter().map(|folder| Folder::Path(folder.to_string())));
+    folders.extend(data_folders(client, stack));
     let registry = only_client(&fleet.text, name)
         .with_context(|| format!("{} cannot be kept with the backup", fleet.file.display()))?;
     let mut own = vec![("client/clients.toml".to_owned(), registry.into_bytes())];
@@ -114,6 +114,40 @@ pub fn what(
             ..Manifest::default()
         },
     })
+}
+
+/// A backup of this client as part of another run, which forgets nothing.
+///
+/// # Errors
+/// As [`place_to_write`] and [`what`].
+pub fn backup_of(
+    fleet: &Fleet,
+    vault: &Vault,
+    client: &Client,
+    stack: &Stack,
+    info: &RunInfo,
+) -> anyhow::Result<ClientBackup> {
+    prepare(fleet)?;
+    let settings = &fleet.registry.fleet.backup;
+    Ok(ClientBackup {
+        place: place_to_write(fleet, vault, client, stack)?,
+        what: what(fleet, vault, client, stack, info)?,
+        keep: client.backup.keep,
+        throttle: Arc::new(Throttle::new(settings.bandwidth)),
+        limit: settings.max_size,
+        state: fleet.state_dir(),
+        redactor: Arc::new(vault.read(client.name.as_str())?.redactor()),
+        written: Arc::new(Mutex::new(None)),
+    })
+}
+
+/// Volumes and folders with a client's own files.
+#[must_use]
+pub fn data_folders(client: &Client, stack: &Stack) -> Vec<Folder> {
+    let volumes = stack.backup.volumes.iter().cloned().map(Folder::Volume);
+    let folders = stack.backup.folders.iter().cloned().map(Folder::Path);
+    let own = client.backup.folders.iter().map(|folder| Folder::Path(folder.to_string()));
+    volumes.chain(folders).chain(own).collect()
 }
 
 fn database(fleet: &Fleet, vault: &Vault, client: &Client, stack: &Stack) -> anyhow::Result<Option<Dumped>> {

@@ -183,7 +183,12 @@ async fn stages(
         touched |= !stage.is_hooks();
         run_stage(engine, job, session, held, &plan).await?;
     }
-    Ok(Outcome::Changed { summary: format!("release {release}") })
+    let summary = match (&desired.restore, &desired.purge) {
+        (Some(restore), _) => format!("release {release}, restored from snapshot {}", restore.named),
+        (None, Some(_)) => "the stack is off the host".to_owned(),
+        (None, None) => format!("release {release}"),
+    };
+    Ok(Outcome::Changed { summary })
 }
 
 /// What the stack does once a client was changed. The release serves whatever comes of it.
@@ -299,7 +304,7 @@ async fn run_step(
         .emit(client, EventKind::StepStarted { stage: stage.to_owned(), step: title(), index, total });
     let started = Instant::now();
     let result = tokio::select! {
-        result = step::execute(engine, job, &**session, step) => result,
+        result = step::execute(engine, job, session, step) => result,
         () = engine.cancel.abandoned() => Err(StepFault::unknown(step, "abandoned by the operator")),
     };
     let seconds = started.elapsed().as_secs_f64();

@@ -9,6 +9,7 @@ mod emit;
 mod host;
 pub mod journal;
 mod lease;
+mod send;
 mod step;
 pub mod tail;
 mod work;
@@ -23,6 +24,7 @@ use tokio::task::JoinSet;
 
 pub use cancel::{Cancel, Level};
 pub use emit::Emitter;
+pub use send::Stock;
 pub use work::{Work, Worked};
 
 use crate::event::{EventKind, Fault, Outcome};
@@ -55,6 +57,8 @@ pub struct Job {
     pub redactor: Arc<Redactor>,
     /// Refuse hosts that were never provisioned.
     pub needs_provision: bool,
+    /// What a restore brings back, and where the client is saved first.
+    pub stock: Option<Arc<dyn Stock>>,
     /// The client's secrets were made in this run: a host that serves already has others.
     pub first_secrets: bool,
 }

@@ -3,12 +3,13 @@
 mod local;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::host::adapt;
-use super::{Engine, Job};
+use super::{Engine, Job, send};
 use crate::event::{EventKind, Fault, Outcome, OutputStream, StepResult};
 use crate::ops::ship::{Shelf, Ship};
 use crate::ops::{away, compose, lease};
@@ -17,7 +18,7 @@ use crate::plan::{Action, Step};
 use crate::secret::ChunkRedactor;
 use crate::shell::Cmd;
 use crate::ship::Store;
-use crate::ssh::{Exit, Progressed, Rsync, Session, SessionError, Stream, Transfer};
+use crate::ssh::{Exit, Output, Progressed, Rsync, Session, SessionError, Stream, Transfer};
 
 /// Lines kept for the report of a fault.
 const KEPT_LINES: usize = 12;
@@ -38,7 +39,7 @@ pub(super) struct StepFault {
 }
 
 impl StepFault {
-    fn failed(step: &Step, message: String, lines: Vec<String>) -> Self {
+    pub(super) fn failed(step: &Step, message: String, lines: Vec<String>) -> Self {
         let fault = Fault { step: step.title.clone(), message, lines, hint: step.hint.clone() };
         StepFault { fault, unknown: false }
     }
@@ -49,7 +50,7 @@ impl StepFault {
         StepFault { fault, unknown: true }
     }
 
-    fn of(step: &Step, error: &SessionError) -> Self {
+    pub(super) fn of(step: &Step, error: &SessionError) -> Self {
         match error {
             SessionError::Refused(message) | SessionError::Failed(message) => {
                 StepFault::failed(step, message.clone(), Vec::new())
@@ -91,11 +92,14 @@ impl StepFault {
 pub(super) async fn execute(
     engine: &Engine,
     job: &Job,
-    session: &dyn Session,
+    connection: &Arc<dyn Session>,
     step: &Step,
 ) -> Result<(), StepFault> {
+    let session = &**connection;
     match &step.action {
         Action::Run(cmd) => run(engine, job, session, step, cmd).await,
+        Action::Send(parcel, cmd) => send::send(engine, job, session, step, (parcel, cmd)).await,
+        Action::Save => send::save(engine, job, connection, step).await,
         Action::Local(local) => local::run(engine, job, step, local).await,
         Action::Rsync(what) => {
             push(engine, job, session, step, what).await?;
@@ -172,6 +176,11 @@ async fn run(
     let result = session.exec(&cmd, Some(&mut |stream, bytes| tail.take(stream, bytes))).await;
     tail.flush();
     let output = result.map_err(|error| StepFault::of(step, &error))?;
+    judge(step, &cmd, &output, tail)
+}
+
+/// How a command ended, as the step's own end.
+pub(super) fn judge(step: &Step, cmd: &Cmd, output: &Output, tail: Tail<'_>) -> Result<(), StepFault> {
     let message = match &output.exit {
         Exit::Code(0) => return Ok(()),
         Exit::Code(TIMED_OUT) if cmd.limit().is_some() => {
@@ -257,13 +266,13 @@ async fn logs(job: &Job, session: &dyn Session, stack: &str, service: &str) -> V
 
 /// One line of a host as it may be shown: cleaned, then masked, since a control character in the
 /// middle of a secret would hide it from the search.
-fn tidy(job: &Job, line: &str) -> String {
+pub(super) fn tidy(job: &Job, line: &str) -> String {
     let cleaned = crate::secret::clean(line.trim_end());
     job.redactor.redact(&cleaned).replace('\n', " ").chars().take(MAX_LINE).collect()
 }
 
 /// Cuts chunks into lines, masks and cleans each, passes it on and keeps the last ones.
-struct Tail<'a> {
+pub(super) struct Tail<'a> {
     engine: &'a Engine,
     job: &'a Job,
     streams: [Lines<'a>; 2],
@@ -299,12 +308,12 @@ impl Lines<'_> {
 }
 
 impl<'a> Tail<'a> {
-    fn new(engine: &'a Engine, job: &'a Job) -> Self {
+    pub(super) fn new(engine: &'a Engine, job: &'a Job) -> Self {
         let stream = || Lines { masked: Some(job.redactor.chunks()), partial: Vec::new(), skipping: false };
         Tail { engine, job, streams: [stream(), stream()], kept: VecDeque::new() }
     }
 
-    fn take(&mut self, stream: Stream, bytes: &[u8]) {
+    pub(super) fn take(&mut self, stream: Stream, bytes: &[u8]) {
         let lines = &mut self.streams[usize::from(stream == Stream::Stderr)];
         let Some(masked) = &mut lines.masked else { return };
         let shown = masked.push(bytes);
@@ -313,7 +322,7 @@ impl<'a> Tail<'a> {
         }
     }
 
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         for (index, stream) in [(0, Stream::Stdout), (1, Stream::Stderr)] {
             let rest = self.streams[index].masked.take().map(ChunkRedactor::finish).unwrap_or_default();
             let mut lines = self.streams[index].take(&rest);

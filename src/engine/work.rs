@@ -27,6 +27,11 @@ pub struct Worked {
 }
 
 impl Worked {
+    /// For work that is one step of a plan.
+    pub(super) fn within(engine: &Engine, target: &Target, session: &Arc<dyn Session>) -> Worked {
+        Worked { target: target.clone(), session: Arc::clone(session), engine: engine.clone() }
+    }
+
     /// The command as this host's login needs it.
     #[must_use]
     pub fn adapt(&self, cmd: Cmd) -> Cmd {

@@ -5,6 +5,7 @@
 
 mod dump;
 mod listing;
+pub mod restore;
 
 pub use dump::{Facts, Outside, Rows, inside, outside, roles};
 pub use listing::{Folder, Found, Kind, Listing, ListingError, list, only_vanished, read};

@@ -84,6 +84,12 @@ done",
         self.cmd(&["up", "--detach", "--no-build", "--quiet-pull", "--remove-orphans"], 900)
     }
 
+    /// Makes every container, volume and network that is not there, and starts nothing.
+    #[must_use]
+    pub fn create(&self) -> Cmd {
+        self.cmd(&["up", "--no-start", "--no-build", "--no-recreate", "--quiet-pull"], 900)
+    }
+
     /// Starts services, and what they depend on, where they do not run; replaces nothing.
     #[must_use]
     pub fn start(&self, services: &[String]) -> Cmd {

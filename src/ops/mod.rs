@@ -16,6 +16,7 @@ pub mod lease;
 pub mod logs;
 pub mod postgres;
 pub mod probe;
+pub mod purge;
 pub mod release;
 pub mod rollout;
 pub mod schedule;

@@ -124,7 +124,7 @@ if have docker; then
             if [ -n "$db" ] && timeout 10 docker exec "$db" pg_isready -q -U "$DB_USER" -d "$DB_NAME" >/dev/null 2>&1; then
                 say database ready
                 timeout 20 docker exec "$db" psql -U "$DB_USER" -d "$DB_NAME" -AtX -F ' ' -c \
-                    "select 'migration' || chr(9) || name || ' ' || sha256 from fleet_migrations order by name" 2>/dev/null
+                    "select 'migration' || chr(9) || name || ' ' || sha256 from fleet_migrations order by name" -c "select 'leftover' || chr(9) || datname from pg_database where datname ~ '_(restoring|before_[0-9_a-f]+)\$' order by datname" 2>/dev/null
             fi
         fi
     fi

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::hooks::Hooks;
+use super::purge::Purge;
+use super::restore::Restore;
 use crate::ops::certbot;
 use crate::ops::compose::Project;
 use crate::ops::files::NewFile;
@@ -41,6 +43,10 @@ pub struct Desired {
     pub overwrite_drift: bool,
     /// Release to go back to, in a rollback; the one before without.
     pub rollback_to: Option<String>,
+    /// What a restore brings back.
+    pub restore: Option<Restore>,
+    /// The stack is taken off the host.
+    pub purge: Option<Purge>,
     /// Variables of the environment that are no secrets, with this client's values.
     pub plain: BTreeMap<String, String>,
     pub hooks: Hooks,

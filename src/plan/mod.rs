@@ -8,7 +8,9 @@ pub mod changes;
 mod desired;
 pub mod health;
 pub mod hooks;
+mod purge;
 mod release;
+mod restore;
 mod rollout;
 mod system;
 #[cfg(test)]
@@ -16,11 +18,14 @@ pub(crate) mod tests;
 pub mod waves;
 
 pub use desired::{Build, BuiltHere, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
+pub use purge::Purge;
+pub use restore::{Restore, RestoredDatabase, RestoredFolder};
 pub use rollout::way_back;
 
 use std::ops::Range;
 
 use crate::facts::Facts;
+use crate::ops::backup::restore::Parcel;
 use crate::ops::probe::{Question, probe};
 use crate::ops::ship::Ship;
 use crate::shell::Cmd;
@@ -54,6 +59,10 @@ pub enum Action {
     Rsync(Rsync),
     /// Sends the layers of images that the host lacks, and has its engine take them in.
     Ship(Ship),
+    /// Sends what a backup holds to a command's standard input.
+    Send(Parcel, Cmd),
+    /// A backup of the client as it is now, into its repository.
+    Save,
     /// On this machine.
     Local(hooks::Local),
     /// Asks again and again until the answer is good or cannot become so.
@@ -94,6 +103,10 @@ pub enum Stage {
     Rollout,
     /// A kept release serves again.
     Rollback,
+    /// Data of a backup takes the place of what is there.
+    Restore,
+    /// Everything of the stack leaves the host.
+    Purge,
     /// Pending migrations and nothing else.
     Migrate,
     /// Hooks once all is done.
@@ -109,6 +122,8 @@ impl Stage {
             Stage::Prepare => "prepare",
             Stage::Rollout => "rollout",
             Stage::Rollback => "rollback",
+            Stage::Restore => "restore",
+            Stage::Purge => "purge",
             Stage::Migrate => "migrate",
             Stage::After => "after",
         }
@@ -159,6 +174,8 @@ pub fn plan(stage: Stage, desired: &Desired, facts: &Facts) -> Result<StagePlan,
         Stage::Prepare => (release::prepare(desired, facts)?, None),
         Stage::Rollout => rollout::plan(desired, facts)?,
         Stage::Rollback => (rollout::rollback(desired, facts)?, None),
+        Stage::Restore => restore::plan(desired, facts)?,
+        Stage::Purge => (purge::plan(desired, facts)?, None),
         Stage::Migrate => (rollout::migrate(desired, facts)?, None),
     };
     Ok(StagePlan { stage, steps, undo })
@@ -173,7 +190,14 @@ pub fn question(desired: &Desired) -> Cmd {
         domain: desired.domain.clone(),
         packages: system::probed_packages(),
         units: system::probed_units(desired),
-        files: desired.managed_files().into_iter().map(|file| file.path).chain(release.paths()).collect(),
+        files: desired
+            .managed_files()
+            .into_iter()
+            .map(|file| file.path)
+            .chain(release.paths())
+            .chain(desired.restore.iter().map(|_| restore::mark_path(&desired.layout)))
+            .chain(desired.purge.iter().map(|_| purge::mark_path(&desired.layout)))
+            .collect(),
         dirs: system::dirs(desired).into_iter().map(|(path, _)| path).collect(),
         deploy_user: desired.deploy_user.clone().unwrap_or_default(),
         deploy_key: desired.public_key.clone(),

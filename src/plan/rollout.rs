@@ -193,11 +193,11 @@ fn spec(desired: &Desired) -> GateSpec {
 }
 
 /// The same of a release that was committed: its own, where its state tells.
-fn spec_of(desired: &Desired, state: &State) -> GateSpec {
+pub(super) fn spec_of(desired: &Desired, state: &State) -> GateSpec {
     state.gate.clone().unwrap_or_else(|| spec(desired))
 }
 
-fn wait(desired: &Desired, spec: &GateSpec) -> Step {
+pub(super) fn wait(desired: &Desired, spec: &GateSpec) -> Step {
     Step {
         title: "wait until healthy".into(),
         change: Change::Nothing,

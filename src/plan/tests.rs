@@ -5,6 +5,7 @@
 
 pub(crate) mod hosts;
 mod model;
+mod restoring;
 mod safety;
 pub(crate) mod wish;
 
@@ -65,6 +66,12 @@ fn step(step: &super::Step) -> String {
         }
         Action::Ship(what) => {
             let _ = writeln!(out, "    ship {} of {}", what.lacking.join(" "), what.all.join(" "));
+        }
+        Action::Send(parcel, _) => {
+            let _ = writeln!(out, "    send {parcel:?}");
+        }
+        Action::Save => {
+            let _ = writeln!(out, "    save");
         }
         Action::Await(gate) => {
             let (seconds, services) = (gate.deadline.as_secs(), gate.services.len());

@@ -75,6 +75,27 @@ pub fn record(file: &Path, place: &Place, key: &PublicKey) -> Result<bool, Conne
     Ok(true)
 }
 
+/// Forgets the keys of one host, whose server was replaced, and says how many lines went. A line that names
+/// other hosts too, or by a pattern or hash, stays.
+///
+/// # Errors
+/// A file that cannot be read or written.
+pub fn forget(file: &Path, host: &str, port: u16) -> io::Result<usize> {
+    let mut handle = lock(file)?;
+    let mut text = String::new();
+    handle.read_to_string(&mut text)?;
+    let name = known_hosts::name_of(host, port);
+    let ours = |line: &&str| {
+        line.split_ascii_whitespace().next().is_some_and(|names| names.eq_ignore_ascii_case(&name))
+    };
+    let gone = text.lines().filter(ours).count();
+    if gone > 0 {
+        let kept: String = text.lines().filter(|line| !ours(line)).map(|line| format!("{line}\n")).collect();
+        crate::fs_atomic::replace(file, kept.as_bytes(), 0o644).map_err(io::Error::other)?;
+    }
+    Ok(gone)
+}
+
 fn settle(
     verdict: Verdict,
     file: &Path,
@@ -175,6 +196,20 @@ mod tests {
 
     fn place(host: &str) -> Place {
         Place { host: host.to_owned(), port: 22 }
+    }
+
+    #[test]
+    fn the_keys_of_one_host_are_forgotten_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("known_hosts");
+        let text = format!("# ours\nhost {A}\n[host]:2222 {A}\nhost,other {A}\nHOST {B}\nhost2 {B}\n");
+        std::fs::write(&file, &text).unwrap();
+        assert_eq!(forget(&file, "host", 22).unwrap(), 2);
+        let left = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(left, format!("# ours\n[host]:2222 {A}\nhost,other {A}\nhost2 {B}\n"));
+        assert_eq!(forget(&file, "host", 2222).unwrap(), 1);
+        assert_eq!(forget(&file, "nobody", 22).unwrap(), 0);
+        assert!(!std::fs::read_to_string(&file).unwrap().contains("2222"));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 pub use self::dialer::Dialer;
 pub use self::error::{Agent, ConnectError, Place, Stage};
-pub use self::host_keys::HostKeyPolicy;
+pub use self::host_keys::{HostKeyPolicy, forget as forget_host_keys};
 pub use self::interactive::argv as interactive_argv;
 pub use self::known_hosts::KnownHosts;
 pub use self::native::{NativeSession, connect, connect_watched};
@@ -76,6 +76,18 @@ pub struct Output {
 /// Where the output of [`Session::pull`] goes.
 pub type Receiver = tokio::sync::mpsc::Sender<Vec<u8>>;
 
+/// One piece of what [`Session::push`] sends. Only what ends with `End` is whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    Data(Vec<u8>),
+    End,
+}
+
+/// Where the input of [`Session::push`] comes from.
+pub type Supply = tokio::sync::mpsc::Receiver<Piece>;
+
+/// The one who sends went away before the end.
+const CUT: &str = "what was being sent ended before its end";
 /// The one who asked for the output went away.
 const NOBODY: &str = "nobody takes the output any more";
 /// Most that is kept of what a host complains of while output is taken elsewhere: the end of it.
@@ -174,6 +186,15 @@ pub trait Session: Send + Sync {
     /// Runs a command whose output is too large to collect: it goes to `into` piece by piece, and the
     /// host waits while nobody takes a piece. When the receiver is gone the command is given up.
     async fn pull(&self, cmd: &Cmd, into: &Receiver) -> Result<Pulled, SessionError>;
+
+    /// Runs a command whose input is too large to hold: it comes from `from` piece by piece, at the
+    /// command's speed. An input that stops without its end gives the command up.
+    async fn push(
+        &self,
+        cmd: &Cmd,
+        from: &mut Supply,
+        sink: Option<Sink<'_>>,
+    ) -> Result<Output, SessionError>;
 
     /// Makes a folder of the host equal to a local one, over this same connection.
     async fn rsync(&self, what: &Rsync, progress: Option<Progress<'_>>) -> Result<Transfer, SessionError>;

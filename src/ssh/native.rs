@@ -8,6 +8,7 @@ mod auth;
 mod exec;
 mod link;
 mod pull;
+mod push;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,7 +24,9 @@ use super::error::{ConnectError, Place};
 use super::host_keys::HostKeyPolicy;
 use super::rsync::{Carrier, Way};
 use super::turns::Turns;
-use super::{Output, Progress, Pulled, Receiver, Rsync, Session, SessionError, Sink, Target, Transfer};
+use super::{
+    Output, Progress, Pulled, Receiver, Rsync, Session, SessionError, Sink, Supply, Target, Transfer,
+};
 use crate::shell::Cmd;
 
 /// A host that says nothing for this long is asked whether it is still there.
@@ -96,6 +99,15 @@ impl Session for NativeSession {
 
     async fn pull(&self, cmd: &Cmd, into: &Receiver) -> Result<Pulled, SessionError> {
         pull::run(&self.link, cmd, into).await
+    }
+
+    async fn push(
+        &self,
+        cmd: &Cmd,
+        from: &mut Supply,
+        sink: Option<Sink<'_>>,
+    ) -> Result<Output, SessionError> {
+        push::run(&self.link, cmd, from, sink).await
     }
 
     async fn rsync(&self, what: &Rsync, progress: Option<Progress<'_>>) -> Result<Transfer, SessionError> {

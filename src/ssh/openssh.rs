@@ -16,6 +16,7 @@ mod master;
 mod mux;
 pub(super) mod options;
 mod pull;
+mod push;
 mod said;
 
 use std::path::{Path, PathBuf};
@@ -31,7 +32,9 @@ use super::error::ConnectError;
 use super::host_keys::HostKeyPolicy;
 use super::native::KEEPALIVE;
 use super::rsync::{Carrier, Way};
-use super::{Output, Progress, Pulled, Receiver, Rsync, Session, SessionError, Sink, Target, Transfer};
+use super::{
+    Output, Progress, Pulled, Receiver, Rsync, Session, SessionError, Sink, Supply, Target, Transfer,
+};
 use crate::shell::Cmd;
 
 /// One connection to one host.
@@ -86,6 +89,15 @@ impl Session for OpenSshSession {
 
     async fn pull(&self, cmd: &Cmd, into: &Receiver) -> Result<Pulled, SessionError> {
         pull::run(&self.master, cmd, into).await
+    }
+
+    async fn push(
+        &self,
+        cmd: &Cmd,
+        from: &mut Supply,
+        sink: Option<Sink<'_>>,
+    ) -> Result<Output, SessionError> {
+        push::run(&self.master, cmd, from, sink).await
     }
 
     async fn rsync(&self, what: &Rsync, progress: Option<Progress<'_>>) -> Result<Transfer, SessionError> {

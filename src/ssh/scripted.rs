@@ -9,7 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Exit, NOBODY, Output, Progress, Pulled, Receiver, Rsync, Session, SessionError, Sink, Stream, Transfer,
+    CUT, Exit, NOBODY, Output, Piece, Progress, Pulled, Receiver, Rsync, Session, SessionError, Sink, Stream,
+    Supply, Transfer,
 };
 use crate::shell::Cmd;
 
@@ -49,6 +50,7 @@ struct State {
     rules: Vec<Rule>,
     ran: Vec<Cmd>,
     pushed: Vec<Rsync>,
+    sent: Vec<Vec<u8>>,
     closed: bool,
 }
 
@@ -108,6 +110,12 @@ impl Scripted {
         self.state().pushed.clone()
     }
 
+    /// The whole input of each command that was pushed to, in order.
+    #[must_use]
+    pub fn sent(&self) -> Vec<Vec<u8>> {
+        self.state().sent.clone()
+    }
+
     #[must_use]
     pub fn closed(&self) -> bool {
         self.state().closed
@@ -156,6 +164,24 @@ impl Session for Scripted {
             }
         }
         Ok(Pulled { exit: output.exit, stderr: output.stderr })
+    }
+
+    async fn push(
+        &self,
+        cmd: &Cmd,
+        from: &mut Supply,
+        sink: Option<Sink<'_>>,
+    ) -> Result<Output, SessionError> {
+        let mut sent = Vec::new();
+        loop {
+            match from.recv().await {
+                Some(Piece::Data(piece)) => sent.extend_from_slice(&piece),
+                Some(Piece::End) => break,
+                None => return Err(SessionError::Failed(CUT.to_owned())),
+            }
+        }
+        self.state().sent.push(sent);
+        self.exec(cmd, sink).await
     }
 
     async fn rsync(&self, what: &Rsync, progress: Option<Progress<'_>>) -> Result<Transfer, SessionError> {

@@ -8,7 +8,7 @@ use rand::CryptoRng;
 use super::document::{ClientSecrets, Stamp};
 use super::error::VaultError;
 use super::index::Index;
-use super::{Vault, seal, whole_seconds};
+use super::{BACKUP_KEY, Vault, seal, whole_seconds};
 use crate::fs_atomic::{self, FileLock};
 use crate::secret::{Generator, Secret, generate};
 
@@ -156,6 +156,34 @@ impl Vault {
         }
         self.write(&secrets, now, &lock)?;
         Ok(secrets)
+    }
+
+    /// Takes values whose names are not here from a file of the same client that was kept elsewhere, such as in
+    /// its backup; `from` is only for messages. Returns the names.
+    pub fn take_missing(
+        &self,
+        client: &str,
+        sealed: &[u8],
+        from: &std::path::Path,
+        now: Timestamp,
+    ) -> Result<Vec<String>, VaultError> {
+        let plain = seal::unseal(sealed, self.identity()?, from)?;
+        let kept = ClientSecrets::from_toml(&plain, client, from)?;
+        let lock = self.writer()?;
+        let names: Vec<&str> = kept.names().collect();
+        let mut secrets = self.to_change(client, false, &names)?;
+        let mut taken = Vec::new();
+        for (name, value) in kept.iter().filter(|(name, _)| *name != BACKUP_KEY) {
+            if secrets.get(name).is_none() {
+                let generator = kept.meta(name).and_then(|meta| meta.generator.clone());
+                secrets.insert(name, value.clone(), generator, self.stamp(now));
+                taken.push(name.to_owned());
+            }
+        }
+        if !taken.is_empty() {
+            self.write(&secrets, now, &lock)?;
+        }
+        Ok(taken)
     }
 
     /// Moves a client's secrets to another client name. A cut in the middle leaves both; the next call

@@ -26,6 +26,7 @@ macro_rules! conformance {
 mod both;
 mod push;
 mod reach;
+mod supply;
 mod system;
 
 use std::path::PathBuf;

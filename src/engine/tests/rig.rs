@@ -10,7 +10,7 @@ use crate::event::{Event, ExitKind};
 use crate::plan::tests::{hosts, wish};
 use crate::secret::Secret;
 use crate::ssh::{
-    Answer, Exit, Progress, Pulled, Receiver, Rsync, Scripted, SessionError, Sink, Stream, Transfer,
+    Answer, Exit, Progress, Pulled, Receiver, Rsync, Scripted, SessionError, Sink, Stream, Supply, Transfer,
 };
 
 pub const CLIENT: &str = "ville-lyon";
@@ -80,6 +80,15 @@ impl Session for Host {
 
     async fn pull(&self, cmd: &Cmd, into: &Receiver) -> Result<Pulled, SessionError> {
         self.script.pull(cmd, into).await
+    }
+
+    async fn push(
+        &self,
+        cmd: &Cmd,
+        from: &mut Supply,
+        sink: Option<Sink<'_>>,
+    ) -> Result<Output, SessionError> {
+        self.script.push(cmd, from, sink).await
     }
 
     async fn rsync(&self, what: &Rsync, progress: Option<Progress<'_>>) -> Result<Transfer, SessionError> {
@@ -304,6 +313,7 @@ pub fn job(client: &str, needs_provision: bool, first_secrets: bool) -> Job {
         dead: Arc::default(),
         redactor: Arc::new(Redactor::new([("DB_PASSWORD", &secret)])),
         needs_provision,
+        stock: None,
         first_secrets,
     }
 }

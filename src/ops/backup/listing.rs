@@ -82,7 +82,7 @@ impl Folder {
     }
 
     /// Shell text that sets `$at` to its real path, or fails with a sentence.
-    fn find(&self, layout: &Layout) -> String {
+    pub(super) fn find(&self, layout: &Layout) -> String {
         let (look, missing) = match self {
             Folder::Release => (
                 format!("readlink -e {}", quote(&layout.at("current"))),

@@ -30,7 +30,8 @@ fn commands(desired: &Desired) -> Vec<(String, Cmd)> {
         match step.action {
             Action::Run(cmd) => all.push((step.title, cmd)),
             Action::Await(gate) => all.push((step.title, gate.look())),
-            Action::Rsync(_) | Action::Local(_) => {}
+            Action::Rsync(_) | Action::Local(_) | Action::Save => {}
+            Action::Send(_, cmd) => all.push((step.title, cmd)),
             Action::Ship(what) => {
                 all.push((step.title.clone(), what.ask()));
                 all.push((step.title, what.load()));

@@ -174,6 +174,8 @@ pub fn desired() -> Desired {
         release: release(&layout),
         overwrite_drift: false,
         rollback_to: None,
+        restore: None,
+        purge: None,
         plain: BTreeMap::from([("SENTRY_ENVIRONMENT".to_owned(), "ville-lyon".to_owned())]),
         hooks: Hooks::default(),
         who: "marie@atelier".into(),
