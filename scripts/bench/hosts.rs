@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet::ops::migration::Server;
+use fleet::ops::postgres::Database;
 use fleet::ops::probe::{Question, probe};
 use fleet::shell::Cmd;
 use fleet::ssh::{Dialer, HostKeyPolicy, RSYNC_SHELL, Rsync, Target, Transport, rsync_shell_main};
@@ -48,7 +50,12 @@ fn look() -> Cmd {
     probe(&Question {
         stack: "geoclic".into(),
         units: vec!["docker.service".into(), "cron.service".into()],
-        database: Some(("database".into(), "geoclic".into(), "geoclic".into())),
+        database: Some(Server::Inside(Database {
+            stack: "geoclic".into(),
+            service: "database".into(),
+            user: "geoclic".into(),
+            name: "geoclic".into(),
+        })),
         tls: true,
         health_url: Some(format!("https://{domain}/api/health")),
         domain,

@@ -32,6 +32,7 @@ hosts_up() {
     for ((n = 1; n <= $1; n++)); do
         host_wait "client-$n"
         dns_set "client-$n.$DOMAIN" "$(host_address "client-$n")"
+        dns_set "www.client-$n.$DOMAIN" "$(host_address "client-$n")"
     done
     STAGE_NOTE="$kept kept, ${#CREATED[@]} new"
 }

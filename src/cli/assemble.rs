@@ -10,9 +10,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::context::Fleet;
-use super::images;
+use super::{database, images};
 use crate::hint::HintExt as _;
-use crate::ops::postgres::Database;
 use crate::ops::schedule::Schedule;
 use crate::ops::{Layout, certbot};
 use crate::plan::hooks::Hooks;
@@ -165,19 +164,14 @@ impl<'f> Assembler<'f> {
             made.env.secrets().chain(former).chain(ping.iter().map(|url| ("checks.ping", url))),
         );
         let health_url = made.stack.health_url(client.domain.as_str());
-        let stack = made.stack.name.clone();
-        let database =
-            made.stack.database_inside().map(|(service, user, name)| Database { stack, service, user, name });
+        let database = database::server(client, &made.stack, &made.env)?;
         let schedule = Schedule {
             layout: layout.clone(),
             client: client.name.to_string(),
             domain: client.domain.to_string(),
             backup_cron: client.backup.schedule.to_string(),
             keep: client.backup.keep.daily.unwrap_or(NIGHTLY_DUMPS).max(1),
-            database: database
-                .as_ref()
-                .filter(|_| made.stack.backup.database)
-                .map(|db| (db.service.clone(), db.user.clone(), db.name.clone())),
+            database: database.clone().filter(|_| made.stack.backup.database),
             volumes: made.stack.backup.volumes.clone(),
             health_url,
             tls: made.stack.tls.is_some(),
@@ -189,6 +183,7 @@ impl<'f> Assembler<'f> {
         let tls = made.stack.tls.as_ref().map(|tls| certbot::Wanted {
             layout: layout.clone(),
             domain: client.domain.to_string(),
+            aliases: client.aliases.iter().map(ToString::to_string).collect(),
             email: client.email.as_ref().map(ToString::to_string),
             server: settings.acme.server.to_string(),
             ca: self.acme_ca.clone(),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::App;
 use super::context::Fleet;
+use super::database;
 use super::global::Limits;
 use crate::check::{self, Clock, State};
 use crate::event::{ExitKind, Outcome};
@@ -155,7 +156,7 @@ fn question(stack: &Stack, client: &Client, own: &[Check]) -> Cmd {
         stack: stack.name.clone(),
         domain: client.domain.to_string(),
         units: vec!["docker.service".into(), "cron.service".into()],
-        database: stack.database_inside(),
+        database: database::inside(stack),
         tls: stack.tls.is_some(),
         health_url: stack.health_url(client.domain.as_str()),
         own: own

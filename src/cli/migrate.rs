@@ -5,8 +5,8 @@ use serde_json::json;
 use super::App;
 use super::change::{self, Options, Wish};
 use super::context::Fleet;
-use super::migrations;
 use super::targets::Targets;
+use super::{database, migrations};
 use crate::event::ExitKind;
 use crate::facts::Facts;
 use crate::ops::probe::{Question, probe};
@@ -47,6 +47,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
 
 fn status(app: &App, fleet: &Fleet, args: &Args) -> anyhow::Result<ExitKind> {
     let clients = args.targets.or_all(fleet)?;
+    let vault = fleet.vault()?;
     let source = fleet.registry.fleet.source.as_ref().map(|path| fleet.path(path.as_str()));
     let (mut questions, mut known) = (Vec::new(), Vec::new());
     for client in &clients {
@@ -55,7 +56,7 @@ fn status(app: &App, fleet: &Fleet, args: &Args) -> anyhow::Result<ExitKind> {
         let question = Question {
             stack: stack.name.clone(),
             domain: client.domain.to_string(),
-            database: stack.database_inside(),
+            database: database::read(fleet, &vault, client, &stack)?,
             ..Question::default()
         };
         questions.push((fleet.target(client), probe(&question)));

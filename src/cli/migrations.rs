@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::exit::refused;
 use crate::hint::HintExt as _;
-use crate::ops::postgres::{Migration, NO_TRANSACTION};
+use crate::ops::migration::{Migration, NO_TRANSACTION};
 use crate::shell::hex;
 use crate::stack::Stack;
 

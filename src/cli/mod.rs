@@ -13,6 +13,7 @@ mod change;
 mod check;
 mod completions;
 mod context;
+mod database;
 mod doctor;
 mod exec;
 mod exit;

@@ -14,12 +14,12 @@ use crate::event::ExitKind;
 use crate::fs_atomic::LockError;
 use crate::hint::HintExt as _;
 use crate::ops::Layout;
-use crate::ops::backup::{Folder, Outside};
-use crate::ops::postgres::Database;
+use crate::ops::backup::Folder;
+use crate::ops::migration::Server;
 use crate::registry::Client;
 use crate::registry::edit::only_client;
-use crate::secret::{Generator, Secret};
-use crate::stack::{self, EnvInput, Stack};
+use crate::secret::Generator;
+use crate::stack::Stack;
 use crate::vault::{BACKUP_KEY, Vault};
 
 /// Length of a new repository's key: 256 bits.
@@ -154,79 +154,13 @@ fn database(fleet: &Fleet, vault: &Vault, client: &Client, stack: &Stack) -> any
     if !stack.backup.database {
         return Ok(None);
     }
-    if let Some((service, user, name)) = stack.database_inside() {
-        return Ok(Some(Dumped::Inside(Database { stack: stack.name.clone(), service, user, name })));
-    }
-    let Some(stack::Database::Outside { url_env, image }) = &stack.database else { return Ok(None) };
-    let secrets = vault.read_optional(client.name.as_str())?;
-    let secrets = secrets.iter().flat_map(|secrets| secrets.iter());
-    let secrets = secrets.map(|(name, value)| (name.to_owned(), value.clone())).collect();
-    let env = stack.env.resolve(EnvInput {
-        client,
-        fleet: fleet.registry.fleet.name.as_str(),
-        registry: &fleet.file.display().to_string(),
-        secrets: &secrets,
-    })?;
-    let missing = || {
-        refused(format!("{url_env} of {} is no address of a PostgreSQL database", client.name))
-            .hint("such as postgresql://user:password@host:5432/name?sslmode=require")
-    };
-    let url = env.values.get(url_env).ok_or_else(missing)?;
-    let (name, user, environment) = libpq(url.value.reveal()).ok_or_else(missing)?;
-    Ok(Some(Dumped::Outside { name, user, from: Outside { environment, image: image.clone() } }))
-}
-
-/// Environment variables of libpq.
-type Environment = Vec<(String, Secret<String>)>;
-
-/// Name, user and libpq's environment from an address.
-fn libpq(text: &str) -> Option<(String, String, Environment)> {
-    let url = url::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "postgresql" | "postgres"))?;
-    let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let (name, user) = (decoded(url.path().trim_start_matches('/'))?, decoded(url.username())?);
-    if name.is_empty() || user.is_empty() {
-        return None;
-    }
-    let mut found = vec![
-        ("PGHOST", host),
-        ("PGPORT", url.port().unwrap_or(5432).to_string()),
-        ("PGDATABASE", name.clone()),
-        ("PGUSER", user.clone()),
-        ("PGPASSWORD", decoded(url.password().unwrap_or_default())?),
-    ];
-    for (key, value) in url.query_pairs() {
-        // What is of a driver and not of libpq is passed over.
-        match &*key {
-            "sslmode" => found.push(("PGSSLMODE", value.into_owned())),
-            "channel_binding" => found.push(("PGCHANNELBINDING", value.into_owned())),
-            "options" => found.push(("PGOPTIONS", value.into_owned())),
-            _ => {}
+    Ok(super::database::read(fleet, vault, client, stack)?.map(|server| match server {
+        Server::Inside(database) => Dumped::Inside(database),
+        Server::Outside(from) => {
+            let (name, user) = (from.part("PGDATABASE").to_owned(), from.part("PGUSER").to_owned());
+            Dumped::Outside { name, user, from }
         }
-    }
-    if found.iter().any(|(_, value)| value.contains(['\n', '\r', '\0'])) {
-        return None;
-    }
-    Some((name, user, found.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect()))
-}
-
-/// `%40` and the like.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        match (first, after) {
-            (b'%', [high, low, after @ ..]) => {
-                let pair = [*high, *low];
-                bytes.push(u8::from_str_radix(std::str::from_utf8(&pair).ok()?, 16).ok()?);
-                rest = after;
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok()
+    }))
 }
 
 /// An error of a repository as one of the command line.
@@ -265,37 +199,4 @@ pub fn prepare(fleet: &Fleet) -> anyhow::Result<()> {
         )?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_becomes_the_environment_of_libpq() {
-        let (name, user, found) =
-            libpq("postgresql://neo:p%40ss%2Fword@db.example.net:6543/club?sslmode=require&pgbouncer=true")
-                .unwrap();
-        let found: Vec<(String, String)> =
-            found.into_iter().map(|(key, value)| (key, value.reveal().clone())).collect();
-        assert_eq!((name.as_str(), user.as_str()), ("club", "neo"));
-        let pairs = [
-            ("PGHOST", "db.example.net"),
-            ("PGPORT", "6543"),
-            ("PGDATABASE", "club"),
-            ("PGUSER", "neo"),
-            ("PGPASSWORD", "p@ss/word"),
-            ("PGSSLMODE", "require"),
-        ];
-        assert_eq!(found, pairs.map(|(key, value)| (key.to_owned(), value.to_owned())));
-    }
-
-    #[test]
-    fn what_is_no_address_of_a_database_is_refused() {
-        for bad in
-            ["", "mysql://a@b/c", "postgresql://host", "postgresql://u:%0ap@h/d", "postgres://@h/d", "x"]
-        {
-            assert!(libpq(bad).is_none(), "{bad}");
-        }
-    }
 }

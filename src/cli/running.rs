@@ -55,12 +55,13 @@ impl Connector for Ssh {
 #[must_use]
 pub fn new_run() -> RunInfo {
     let now = jiff::Timestamp::now();
-    let tail: u16 = rand::random();
-    RunInfo {
-        run: format!("{}-{tail:04x}", now.strftime("%Y%m%d-%H%M%S")),
-        who: crate::fs_atomic::operator(),
-        at: stamp(now),
-    }
+    RunInfo { run: run_id(now, rand::random()), who: crate::fs_atomic::operator(), at: stamp(now) }
+}
+
+/// Two runs of one second must sort too: what is left of it is told in 1/4096, before the random part.
+fn run_id(now: jiff::Timestamp, random: u16) -> String {
+    let part = i64::from(now.subsec_nanosecond()) * 4096 / 1_000_000_000;
+    format!("{}-{part:03x}{:03x}", now.strftime("%Y%m%d-%H%M%S"), random & 0xfff)
 }
 
 fn stamp(at: jiff::Timestamp) -> String {
@@ -330,4 +331,18 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// Waits a little for tasks that were left behind, then lets go of them.
 pub fn shut_down(runtime: tokio::runtime::Runtime) {
     runtime.shutdown_timeout(Duration::from_millis(200));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_one_second_sort_by_their_time() {
+        let id = |at: &str, random| run_id(at.parse().unwrap(), random);
+        let early = id("2026-11-20T14:10:48.120Z", 0xffff);
+        let late = id("2026-11-20T14:10:48.121Z", 0);
+        assert_eq!((early.as_str(), late.as_str()), ("20261120-141048-1ebfff", "20261120-141048-1ef000"));
+        assert!(early < late && late < id("2026-11-20T14:10:49Z", 0));
+    }
 }

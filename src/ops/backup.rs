@@ -7,7 +7,8 @@ mod dump;
 mod listing;
 pub mod restore;
 
-pub use dump::{Facts, Outside, Rows, inside, outside, roles};
+pub use super::outside::Outside;
+pub use dump::{Facts, Rows, inside, outside, roles};
 pub use listing::{Folder, Found, Kind, Listing, ListingError, list, only_vanished, read};
 
 use crate::shell::{Cmd, quote};

@@ -15,6 +15,8 @@ use crate::shell::{Cmd, join, quote};
 pub struct Wanted {
     pub layout: Layout,
     pub domain: String,
+    /// Further names on the same certificate.
+    pub aliases: Vec<String>,
     pub email: Option<String>,
     /// ACME directory URL.
     pub server: String,
@@ -32,6 +34,11 @@ pub const CA_FILE: &str = "/etc/fleet/acme-ca.pem";
 pub const RENEW_DROPIN: &str = "/etc/systemd/system/certbot.service.d/fleet.conf";
 
 impl Wanted {
+    /// What the certificate shall name: the domain first.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.domain).chain(&self.aliases).map(String::as_str)
+    }
+
     #[must_use]
     pub fn hook_path(&self) -> String {
         self.layout.at("bin/certificate-installed")
@@ -140,13 +147,15 @@ mv -f {certificate}.new {certificate}",
             "--agree-tos",
             "--no-eff-email",
             "--keep-until-expiring",
+            "--renew-with-new-domains",
             "--webroot",
             "--webroot-path",
         ]
         .map(str::to_owned)
         .into();
         words.push(self.layout.at("acme"));
-        words.extend(["--cert-name".into(), self.domain.clone(), "--domain".into(), self.domain.clone()]);
+        words.extend(["--cert-name".into(), self.domain.clone()]);
+        words.extend(self.names().flat_map(|name| ["--domain".into(), name.to_owned()]));
         words.extend(["--server".into(), self.server.clone(), "--deploy-hook".into(), self.hook_path()]);
         match &self.email {
             Some(email) => words.extend(["--email".into(), email.clone()]),

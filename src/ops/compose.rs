@@ -130,6 +130,8 @@ pub struct Asks {
     pub tcp: Vec<(String, u16)>,
     /// Service and a command that must exit 0 inside its container.
     pub command: Vec<(String, Vec<String>)>,
+    /// Service and a text that it must have logged since it started.
+    pub log: Vec<(String, String)>,
     /// Domain and URL of the client's front door.
     pub front: Option<(String, String)>,
 }
@@ -173,13 +175,25 @@ inside() {
     timeout 10 docker exec "$id" "$@" >/dev/null 2>&1 </dev/null || code=$?
     printf 'command\t%s %s\n' "$service" "$code"
 }
+# An old log may have lost its beginning: what started long ago is asked no more.
+logged() {
+    id=$(newest "$1")
+    [ -n "$id" ] || return 0
+    since=$(docker inspect --format '{{.State.StartedAt}}' "$id")
+    if [ $(($(date +%s) - $(date -d "$since" +%s))) -gt 900 ] ||
+        timeout 10 docker logs --since "$since" "$id" 2>&1 | grep -Faq -e "$2"; then
+        printf 'log\t%s found\n' "$1"
+    else
+        printf 'log\t%s missing\n' "$1"
+    fi
+}
 front() {
     answer front front "$(fetch --resolve "$1:443:127.0.0.1" --resolve "$1:80:127.0.0.1" "$2")"
 }
 "#;
 
 /// The state of a project's containers, one line each, then the answers to what was asked:
-/// `http SERVICE CODE BODY`, `tcp SERVICE open|closed`, `command SERVICE CODE`, `front - CODE BODY`,
+/// `http SERVICE CODE BODY`, `tcp SERVICE open|closed`, `command SERVICE CODE`, `log SERVICE found|missing`, `front - CODE BODY`,
 /// with bodies in base64.
 #[must_use]
 pub fn look(stack: &str, asks: &Asks) -> Cmd {
@@ -198,6 +212,9 @@ pub fn look(stack: &str, asks: &Asks) -> Cmd {
         let mut words = vec!["inside", service.as_str()];
         words.extend(command.iter().map(String::as_str));
         call(&words);
+    }
+    for (service, text) in &asks.log {
+        call(&["logged", service, text]);
     }
     if let Some((domain, url)) = &asks.front {
         call(&["front", domain, url]);

@@ -14,6 +14,8 @@ pub mod hook;
 pub mod host;
 pub mod lease;
 pub mod logs;
+pub mod migration;
+pub mod outside;
 pub mod postgres;
 pub mod probe;
 pub mod purge;

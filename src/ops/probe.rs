@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::shell::{Cmd, quote};
+use super::migration::Server;
+use crate::shell::{Cmd, Stdin, quote};
 
 const SCRIPT: &str = include_str!("probe.sh");
 
@@ -18,8 +19,8 @@ pub struct Question {
     pub dirs: Vec<String>,
     pub deploy_user: String,
     pub deploy_key: String,
-    /// Service, user and name of the client's database.
-    pub database: Option<(String, String, String)>,
+    /// The client's database.
+    pub database: Option<Server>,
     pub tls: bool,
     /// Release that is wanted, and the Compose command line of it.
     pub release: Option<(String, String)>,
@@ -45,7 +46,9 @@ pub fn probe(question: &Question) -> Cmd {
     let mut set = |name: &str, value: &str| {
         let _ = writeln!(text, "{name}={}", quote(value));
     };
-    let (service, user, name) = question.database.clone().unwrap_or_default();
+    let inside = question.database.as_ref().and_then(Server::inside);
+    let (service, user, name) =
+        inside.map_or(("", "", ""), |database| (&*database.service, &*database.user, &*database.name));
     set("STACK", &question.stack);
     set("DOMAIN", &question.domain);
     set("PACKAGES", &question.packages.join(" "));
@@ -54,9 +57,9 @@ pub fn probe(question: &Question) -> Cmd {
     set("DIRS", &question.dirs.join("\n"));
     set("DEPLOY_USER", &question.deploy_user);
     set("DEPLOY_KEY", &question.deploy_key);
-    set("DB_SERVICE", &service);
-    set("DB_USER", &user);
-    set("DB_NAME", &name);
+    set("DB_SERVICE", service);
+    set("DB_USER", user);
+    set("DB_NAME", name);
     let (release, compose) = question.release.clone().unwrap_or_default();
     set("RELEASE", &release);
     set("COMPOSE", &compose);
@@ -67,8 +70,18 @@ pub fn probe(question: &Question) -> Cmd {
     let _ = writeln!(text, "COMPARE={}", quote(&compare.join("\n")));
     let own: String =
         question.own.iter().map(|check| own(&question.stack, &question.domain, check)).collect();
-    text.push_str(&SCRIPT.replace("# @own@\n", &own));
-    Cmd::script(text, Vec::<String>::new()).sudo().timeout(Duration::from_secs(120))
+    let asked = match &question.database {
+        Some(Server::Outside(outside)) => Some(outside.asked()),
+        Some(Server::Inside(_)) | None => None,
+    };
+    let script = SCRIPT.replace("# @own@\n", &own);
+    text.push_str(&script.replace("# @outside@\n", asked.as_deref().unwrap_or_default()));
+    let cmd = Cmd::script(text.as_str(), Vec::<String>::new()).sudo().timeout(Duration::from_secs(120));
+    match asked {
+        // It holds the password.
+        Some(_) => cmd.stdin(Stdin::Secret(text.into_bytes())),
+        None => cmd,
+    }
 }
 
 /// Shell text that looks at one check of the stack. The engine is known to answer there.

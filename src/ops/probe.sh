@@ -129,6 +129,7 @@ if have docker; then
         fi
     fi
 fi
+# @outside@
 
 # -- TLS and HTTP ------------------------------------------------------------------------------
 certificate() {

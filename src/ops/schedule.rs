@@ -2,6 +2,8 @@
 
 use super::Layout;
 use super::files::NewFile;
+use super::migration::Server;
+use super::postgres::Database;
 use crate::secret::Secret;
 use crate::shell::quote;
 
@@ -15,8 +17,8 @@ pub struct Schedule {
     pub backup_cron: String,
     /// Dumps to keep.
     pub keep: u32,
-    /// Service, user and database name, when there is one to dump.
-    pub database: Option<(String, String, String)>,
+    /// The one to dump, when there is one.
+    pub database: Option<Server>,
     /// Compose volumes whose files go with the dump.
     pub volumes: Vec<String>,
     pub health_url: Option<String>,
@@ -55,7 +57,14 @@ impl Schedule {
             file(format!("/etc/cron.d/fleet-{stack}"), "0644", self.cron()),
             file(format!("/etc/systemd/system/{}", self.unit_name()), "0644", self.unit()),
         ];
-        files.into_iter().chain(ping).collect()
+        let address = match &self.database {
+            Some(Server::Outside(outside)) => Some(NewFile {
+                secret: true,
+                ..file(self.layout.at("database.env"), "0600", outside.assignments())
+            }),
+            Some(Server::Inside(_)) | None => None,
+        };
+        files.into_iter().chain(ping).chain(address).collect()
     }
 
     fn cron(&self) -> String {
@@ -113,30 +122,44 @@ exec docker compose -p {stack} --project-directory \"$dir\" -f \"$dir/\"{file}{d
         )
     }
 
-    /// Shell text that sets `$db` to the database's container.
+    /// Shell text that sets `$db` to the database's container, or takes the address of one elsewhere
+    /// from its file.
     fn find_database(&self) -> String {
-        let Some((service, _, _)) = &self.database else { return String::new() };
-        format!(
-            "db=$(docker ps -q --filter label=com.docker.compose.project={} --filter label=com.docker.compose.service={} | head -n 1)
+        let path = self.layout.at("database.env");
+        match &self.database {
+            None => String::new(),
+            Some(Server::Inside(database)) => format!(
+                "rm -f {path}
+db=$(docker ps -q --filter label=com.docker.compose.project={} --filter label=com.docker.compose.service={} | head -n 1)
 [ -n \"$db\" ] || fail 'the database container is not running'
 ",
-            quote(&self.layout.stack),
-            quote(service)
-        )
+                quote(&self.layout.stack),
+                quote(&database.service)
+            ),
+            Some(Server::Outside(outside)) => {
+                let has = match outside.image {
+                    Some(_) => "",
+                    None => {
+                        "command -v pg_dump >/dev/null 2>&1 || fail 'this host has no pg_dump, and [database] of the stack names no image with one'\n"
+                    }
+                };
+                format!("while IFS= read -r line; do export \"$line\"; done <{path}\n{has}")
+            }
+        }
     }
 
     fn backup(&self) -> String {
         let stack = &self.layout.stack;
         let mut dump = String::new();
-        if let Some((_, user, name)) = &self.database {
+        if let Some(server) = &self.database {
             dump = format!(
-                "{}docker exec \"$db\" pg_dump -U {user} -d {name} -Fc >\"$part/database.dump\" || fail 'pg_dump failed'
+                "{}{} -Fc </dev/null >\"$part/database.dump\" || fail 'pg_dump failed'
 # A dump cut in the middle still lists its contents; reading it to the end does not pass.
-docker exec -i \"$db\" pg_restore -f /dev/null <\"$part/database.dump\" || fail 'the dump does not read back'
+{} -f /dev/null <\"$part/database.dump\" || fail 'the dump does not read back'
 ",
                 self.find_database(),
-                user = quote(user),
-                name = quote(name),
+                server.on_database("pg_dump"),
+                server.program("pg_restore"),
             );
         }
         for volume in &self.volumes {
@@ -191,7 +214,10 @@ printf '%s ok %s %s\n' "$(date +%s)" "nightly-$now" "$(du -sk "$dir/nightly-$now
     fn restore(&self) -> String {
         let stack = &self.layout.stack;
         let mut body = String::new();
-        if let Some((_, user, name)) = &self.database {
+        if let Some(Server::Outside(_)) = &self.database {
+            body.push_str("echo \"the database is outside of this stack and is left as it is; put $from/database.dump there with pg_restore\"\n");
+        }
+        if let Some(Database { user, name, .. }) = self.database.as_ref().and_then(Server::inside) {
             body = format!(
                 r#"{find}as="docker exec -i $db psql -U {user} -d postgres -X -q -v ON_ERROR_STOP=1"
 new={name}_restored; old={name}_before_$(date +%s)
@@ -295,6 +321,7 @@ printf '%s %s\n' "$(date +%s)" "$now" >"$state.new" && mv -f "$state.new" "$stat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::outside::Outside;
     use std::process::Command;
 
     fn schedule() -> Schedule {
@@ -304,7 +331,12 @@ mod tests {
             domain: "ville-lyon.example.org".into(),
             backup_cron: "0 2 * * *".into(),
             keep: 7,
-            database: Some(("database".into(), "demo".into(), "demo".into())),
+            database: Some(Server::Inside(Database {
+                stack: "demo".into(),
+                service: "database".into(),
+                user: "demo".into(),
+                name: "demo".into(),
+            })),
             volumes: vec!["photos".into()],
             health_url: Some("https://ville-lyon.example.org/health".into()),
             tls: true,
@@ -319,8 +351,13 @@ mod tests {
     #[test]
     fn every_script_parses() {
         let bare = Schedule { database: None, volumes: vec![], health_url: None, tls: false, ..schedule() };
+        let outside = |image: Option<&str>| {
+            let address = "postgresql://neo:p%20w'$x@db.example.net/club";
+            let outside = Outside::parse(address, image.map(str::to_owned)).unwrap();
+            Schedule { database: Some(Server::Outside(outside)), ..schedule() }
+        };
         let pinging = Schedule { ping: Some("https://ping.example.org/x".into()), ..schedule() };
-        for schedule in [schedule(), bare, pinging] {
+        for schedule in [schedule(), bare, pinging, outside(None), outside(Some("postgres:17"))] {
             for file in schedule.files().iter().filter(|file| file.mode == "0755") {
                 let text = String::from_utf8(file.content.clone()).unwrap();
                 let output = Command::new("sh").args(["-n", "-c", &text]).output().unwrap();

@@ -11,7 +11,7 @@ use crate::ops::certbot;
 use crate::ops::compose::Project;
 use crate::ops::files::NewFile;
 use crate::ops::host;
-use crate::ops::postgres::{Database, Migration};
+use crate::ops::migration::{Migration, Server};
 use crate::ops::schedule::Schedule;
 use crate::ops::{Layout, release};
 use crate::registry::DockerSource;
@@ -94,7 +94,7 @@ pub struct DesiredRelease {
     /// Services that are replaced without a dropped request, and how long each may take.
     pub start_first: Vec<(String, Duration)>,
     pub front: Option<FrontHealth>,
-    pub database: Option<Database>,
+    pub database: Option<Server>,
     /// What the database's own role shall have, where the stack names the variable.
     pub password: Option<Secret<String>>,
     /// What it had before and may have to have again: values that were rotated away.

@@ -53,6 +53,7 @@ impl Gate {
                 Probe::Command(words) => asks.command.push((service.clone(), words.clone())),
                 Probe::Compose => {}
             }
+            asks.log.extend(health.log.iter().map(|text| (service.clone(), text.clone())));
         }
         asks.front = self.front.as_ref().map(|(domain, url, _)| (domain.clone(), url.clone()));
         look(&self.stack, &asks)
@@ -85,7 +86,7 @@ impl Gate {
         }
         let answers = Answers::parse(answer);
         for (service, health) in &self.services {
-            if let Some(reason) = answers.reason(service, &health.probe) {
+            if let Some(reason) = answers.reason(service, health) {
                 waiting.push(format!("{service} {reason}"));
             }
         }
@@ -120,6 +121,7 @@ struct Answers {
     front: BTreeMap<String, (u16, Vec<u8>)>,
     tcp: BTreeMap<String, bool>,
     command: BTreeMap<String, i32>,
+    log: BTreeMap<String, bool>,
 }
 
 impl Answers {
@@ -138,6 +140,7 @@ impl Answers {
                 "http" => drop(answers.http.insert(service, (second.parse().unwrap_or(0), body()))),
                 "front" => drop(answers.front.insert(service, (second.parse().unwrap_or(0), body()))),
                 "tcp" => drop(answers.tcp.insert(service, second == "open")),
+                "log" => drop(answers.log.insert(service, second == "found")),
                 "command" => drop(answers.command.insert(service, second.parse().unwrap_or(-1))),
                 _ => {}
             }
@@ -146,8 +149,8 @@ impl Answers {
     }
 
     /// Why a service is not healthy; `None` when it is.
-    fn reason(&self, service: &str, probe: &Probe) -> Option<String> {
-        match probe {
+    fn reason(&self, service: &str, health: &Health) -> Option<String> {
+        let probed = match &health.probe {
             Probe::Http(http) => expect(service, &self.http, http.status, &http.json),
             Probe::Tcp { port } => {
                 (self.tcp.get(service) != Some(&true)).then(|| format!("does not listen on port {port}"))
@@ -158,7 +161,12 @@ impl Answers {
                 None => Some("is not there".into()),
             },
             Probe::Compose => None,
-        }
+        };
+        let unlogged = |text: &String| {
+            (self.log.get(service) != Some(&true))
+                .then(|| format!("has not logged {text:?} since it started"))
+        };
+        probed.or_else(|| health.log.as_ref().and_then(unlogged))
     }
 }
 
@@ -198,11 +206,7 @@ mod tests {
     fn gate() -> Gate {
         let json = BTreeMap::from([("database.status".to_owned(), Value::from("ok"))]);
         let http = HttpProbe { port: 8000, path: "/health".into(), status: 200, json, host: None };
-        let health = Health {
-            probe: Probe::Http(http),
-            interval: Duration::from_secs(2),
-            deadline: Duration::from_secs(60),
-        };
+        let health = Health { deadline: Duration::from_secs(60), ..Health::of(Probe::Http(http)) };
         Gate {
             stack: "demo".into(),
             services: vec![("api".into(), health)],
@@ -232,6 +236,20 @@ mod tests {
             judge("running starting", r#"{"database":{"status":"ok"}}"#),
             Verdict::Waiting(vec!["api is starting".into()])
         );
+    }
+
+    #[test]
+    fn a_start_is_proved_by_a_line_of_the_log() {
+        let mut gate = gate();
+        gate.services[0].1 = Health { log: Some("began".into()), ..Health::of(Probe::Compose) };
+        assert!(String::from_utf8_lossy(gate.look().input().bytes()).contains("\nlogged api began\n"));
+        let judge = |line: &str| {
+            let answer = format!("container\tid api running none 0 t image\n{line}end\tok\n");
+            gate.judge(answer.as_bytes(), &BTreeMap::new())
+        };
+        assert_eq!(judge("log\tapi found\n"), Verdict::Healthy);
+        let waits = Verdict::Waiting(vec![r#"api has not logged "began" since it started"#.into()]);
+        assert_eq!((judge("log\tapi missing\n"), judge("")), (waits.clone(), waits));
     }
 
     #[test]

@@ -201,7 +201,7 @@ pub fn question(desired: &Desired) -> Cmd {
         dirs: system::dirs(desired).into_iter().map(|(path, _)| path).collect(),
         deploy_user: desired.deploy_user.clone().unwrap_or_default(),
         deploy_key: desired.public_key.clone(),
-        database: release.database.as_ref().map(|db| (db.service.clone(), db.user.clone(), db.name.clone())),
+        database: release.database.clone(),
         tls: desired.tls.is_some(),
         release: Some((release.id.clone(), release.project.line())),
         health_url: desired.schedule.health_url.clone(),

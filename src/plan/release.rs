@@ -193,7 +193,11 @@ fn database(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
     if facts.migrations.is_some() {
         return;
     }
-    let up = desired.release.project.start(std::slice::from_ref(&database.service));
-    steps.push(Step::run(format!("start {}", database.service), Change::Create, up));
+    if let Some(inside) = database.inside() {
+        let up = desired.release.project.start(std::slice::from_ref(&inside.service));
+        steps.push(Step::run(format!("start {}", inside.service), Change::Create, up));
+    } else if desired.release.migrations.is_empty() {
+        return;
+    }
     steps.push(Step::run("wait for the database", Change::Nothing, database.wait_ready()));
 }

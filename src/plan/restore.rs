@@ -11,6 +11,7 @@ use crate::ops::Layout;
 use crate::ops::backup::restore::{self as ops, Exchange, Names, Parcel, Role};
 use crate::ops::backup::{Folder, Rows};
 use crate::ops::files::{NewFile, put};
+use crate::ops::migration::Server;
 use crate::ops::postgres::Database;
 
 /// Room that must be left on the disk beyond what is brought, in KiB.
@@ -158,7 +159,8 @@ fn in_stack<'d>(
     if restore.database.is_none() {
         return Ok(None);
     }
-    let database = desired.release.database.as_ref().ok_or_else(|| Refusal {
+    let inside = desired.release.database.as_ref().and_then(Server::inside);
+    let database = inside.ok_or_else(|| Refusal {
         message: "the stack has no database of its own to restore into".into(),
         hint: "`fleet restore CLIENT --files` restores the files".into(),
     })?;

@@ -3,6 +3,7 @@
 //! Order: migrations, start-first services one by one, all the rest, health gate, commit point. From the first service on until the commit point a
 //! fault is answered by the undo steps, and a request to stop waits.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::health::Gate;
@@ -10,7 +11,7 @@ use super::release::{named_are_as_wanted, up_to_date};
 use super::{Action, Change, Desired, Refusal, Step, Undo, changes};
 use crate::facts::{Container, Facts, GateSpec, State};
 use crate::ops::compose::Project;
-use crate::ops::postgres::Migration;
+use crate::ops::migration::Migration;
 use crate::ops::release;
 use crate::ops::rollout::start_first;
 use crate::secret::Secret;
@@ -234,7 +235,11 @@ fn migrations(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) -> Result
         return Ok(());
     }
     if !applied.is_empty() {
-        steps.push(Step::run("dump the database first", Change::Create, database.dump_before(&desired.run)));
+        steps.push(Step::run(
+            "dump the database first",
+            Change::Create,
+            database.dump_before(&desired.layout, &desired.run),
+        ));
     }
     for migration in pending {
         // Planned again once the database answers, so this shows in a preview only.
@@ -277,7 +282,7 @@ fn password(desired: &Desired, facts: &Facts) -> Result<Option<Step>, Refusal> {
 }
 
 fn set_password(desired: &Desired, password: &Secret<String>) -> Option<Step> {
-    let database = desired.release.database.as_ref()?;
+    let database = desired.release.database.as_ref()?.inside()?;
     Some(Step::run("set the database password", Change::Modify, database.set_password(password)))
 }
 
@@ -318,17 +323,19 @@ fn certificate(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) {
         && !facts.expired("live")
         && facts.value("live_server") == Some(tls.server.as_str())
         && facts.value("live_names").is_some_and(|names| {
-            names.split(',').any(|name| name.trim() == format!("DNS:{}", desired.domain))
+            let named: BTreeSet<&str> =
+                names.split(',').filter_map(|name| name.trim().strip_prefix("DNS:")).collect();
+            named == tls.names().collect()
         });
     let installed = facts.value("live_serial") == facts.value("disk_serial");
     let served = facts.value("served_serial") == facts.value("disk_serial");
     if !(issued && installed && served) {
+        let names = tls.names().collect::<Vec<_>>().join(", ");
         steps.push(
             Step::run("obtain and serve the certificate", Change::Create, tls.obtain())
-                .detail(format!("{} from {}", desired.domain, tls.server))
+                .detail(format!("{names} from {}", tls.server))
                 .hint(format!(
-                    "{} must point to this host and port 80 must be reachable from outside; then run the same command again",
-                    desired.domain
+                    "{names} must point to this host and port 80 must be reachable from outside; then run the same command again"
                 )),
         );
     }

@@ -292,14 +292,23 @@ fn a_release_that_is_there_as_it_was_sealed_is_not_sent_again() {
 }
 
 #[test]
+fn a_certificate_that_lacks_an_alias_is_asked_for_again() {
+    let mut desired = wish::desired();
+    let facts = hosts::facts("current", &desired);
+    let titles = |desired: &Desired| -> Vec<String> {
+        let stage = plan(Stage::Rollout, desired, &facts).unwrap();
+        stage.steps.iter().map(|step| step.title.to_string()).collect()
+    };
+    assert_eq!(titles(&desired), Vec::<String>::new());
+    desired.tls.as_mut().unwrap().aliases = vec!["www.ville-lyon.example.org".into()];
+    assert_eq!(titles(&desired), ["obtain and serve the certificate"]);
+}
+
+#[test]
 fn a_release_is_gone_back_to_by_its_own_gate() {
     let desired = wish::desired();
     let mut facts = hosts::facts("current", &desired);
-    let own = crate::stack::Health {
-        probe: crate::stack::Probe::Tcp { port: 81 },
-        interval: std::time::Duration::from_secs(2),
-        deadline: std::time::Duration::from_secs(60),
-    };
+    let own = crate::stack::Health::of(crate::stack::Probe::Tcp { port: 81 });
     let gate = crate::facts::GateSpec { services: vec![("old".into(), own)], front: None, url: None };
     for release in facts.releases.values_mut() {
         if let Some(state) = &mut release.state {

@@ -179,8 +179,6 @@ pub struct Service {
     pub image_from: Option<String>,
     pub health: Option<Health>,
     pub rollout: Rollout,
-    /// Text in the container's log that proves a start.
-    pub log: Option<String>,
 }
 
 /// How a new container takes over.
@@ -200,6 +198,17 @@ pub struct Health {
     pub interval: Duration,
     /// Given up after; default 120 s.
     pub deadline: Duration,
+    /// Text that the container must have logged since it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+}
+
+impl Health {
+    /// With the usual times.
+    #[must_use]
+    pub fn of(probe: Probe) -> Self {
+        Health { probe, interval: Duration::from_secs(2), deadline: Duration::from_secs(120), log: None }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

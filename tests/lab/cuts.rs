@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::kit::{Fleet, Host, Ran, get, town};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::kit::{Fleet, Host, Load, Ran, figure, get, town};
 
 /// Right after a kill: whoever cannot know that the run is dead is told who holds the host. Its own
 /// machine knows, which the caller's next run shows.
@@ -58,6 +61,56 @@ fn a_killed_update_is_finished_by_the_next_run() {
         fleet.run(&words).expect(0).outcome(client, "unchanged");
     }
     fleet.run(&["status", client]).expect(0);
+}
+
+/// Killed at any instant, time and again, while people use the client. `FLEET_TEST_KILLS` says how often,
+/// `FLEET_TEST_SEED` when.
+#[test]
+fn killed_at_random_nobody_is_turned_away_and_the_next_run_finishes() {
+    let setting = |name: &str, default: u64| {
+        std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text:?}")))
+    };
+    let (rounds, seed) = (setting("FLEET_TEST_KILLS", 5), setting("FLEET_TEST_SEED", 4));
+    let mut rng = StdRng::seed_from_u64(seed);
+    let town = town();
+    let (fleet, host) = (&town.fleet, &town.one);
+    let client = host.name.as_str();
+    let words = ["update", client, "--yes", "--json"];
+    town.touch("portail", "as long as nobody kills it");
+    let started = std::time::Instant::now();
+    fleet.run(&words).expect(0);
+    let whole = started.elapsed();
+    let load = Load::getting(host, 4, "/");
+    let mut cut = 0;
+    for round in 0..rounds {
+        let mark = format!("killed at random {seed}.{round}");
+        town.touch("portail", &mark);
+        // Also the run that mends may be killed.
+        loop {
+            let mut command = fleet.command(&words);
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+            let mut child = command.spawn().expect("fleet runs");
+            std::thread::sleep(whole.mul_f64(rng.random_range(0.0..1.1)));
+            let over = child.try_wait().expect("it can be asked").is_some();
+            child.kill().expect("SIGKILL, or it is over");
+            child.wait().expect("it is gone");
+            cut += u64::from(!over);
+            if over || rng.random_bool(0.7) {
+                break;
+            }
+        }
+        fleet.run(&words).expect(0);
+        let page = get(host, "/");
+        assert!(page.body.contains(&mark), "seed {seed}, round {round}: the new release serves: {page:?}");
+        fleet.run(&words).expect(0).outcome(client, "unchanged");
+    }
+    let met = load.stop();
+    met.well(rounds * 10);
+    assert!(cut > 0, "no kill came before the end: choose another FLEET_TEST_SEED");
+    figure(&format!(
+        "{cut} updates killed at random (seed {seed}): {} requests, {} failed, p99 {:.2} s, worst {:.2} s",
+        met.requests, met.failed, met.p99, met.worst
+    ));
 }
 
 #[test]

@@ -27,6 +27,13 @@ fn bare_hosts_become_serving_clients() {
             "the vendor's own folder stays with the vendor: {says}"
         );
     }
+    let names =
+        town.two.sh("openssl x509 -in /etc/letsencrypt/live/*/fullchain.pem -noout -ext subjectAltName").ok();
+    let domain = town.two.domain();
+    assert!(
+        names.contains(&format!("DNS:{domain}, DNS:www.{domain}")),
+        "the alias is on the certificate: {names}"
+    );
     let (one, two) = (debian(&town.one), debian(&town.two));
     assert_eq!((one.as_str(), two.as_str()), ("13", "12"), "one host of each Debian was provisioned");
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use fleet::ops::postgres::Migration;
+use fleet::ops::migration::Migration;
 use fleet::shell::{Cmd, hex};
 use sha2::{Digest as _, Sha256};
 
@@ -45,7 +45,6 @@ static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
 static DATABASES: AtomicUsize = AtomicUsize::new(0);
 
 #[derive(Debug)]
-#[expect(dead_code, reason = "stdout is for the message of a test that fails")]
 pub struct Done {
     pub code: i32,
     pub stdout: String,

@@ -129,12 +129,9 @@ const REST: &str = "name = 'wiki'
 template = 'compose.yml'
 destination = 'docker-compose.yml'
 [services.database]
-[database]
-engine = 'postgresql'
-service = 'database'
-name = 'wiki'
-user = 'wiki'
 ";
+const DATABASE: &str =
+    "[database]\nengine = 'postgresql'\nservice = 'database'\nname = 'wiki'\nuser = 'wiki'\n";
 
 #[test]
 fn every_part_of_a_stack_is_valid() {
@@ -150,7 +147,10 @@ fn every_part_of_a_stack_is_valid() {
         } else {
             ""
         };
-        fs::write(folder.join("stack.toml"), format!("{REST}{source}{}", block.text)).expect("written");
+        let has = block.text.lines().any(|line| line == "[database]");
+        let database = if has { "" } else { DATABASE };
+        let text = format!("{REST}{database}{source}{}", block.text);
+        fs::write(folder.join("stack.toml"), text).expect("written");
         fs::write(folder.join("compose.yml"), "services: {}\n").expect("written");
         load_stack(home.path(), "stacks/wiki").unwrap_or_else(|error| panic!("{}: {error:#}", block.place));
     }

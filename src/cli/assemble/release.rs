@@ -9,7 +9,7 @@ use super::Made;
 use crate::ops::Layout;
 use crate::ops::compose::Project;
 use crate::ops::files::NewFile;
-use crate::ops::postgres::Database;
+use crate::ops::migration::Server;
 use crate::plan::{Build, DesiredRelease, SourcePush};
 use crate::shell::hex;
 use crate::stack;
@@ -21,7 +21,7 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 pub(super) fn release(
     made: &Made,
     layout: &Layout,
-    database: Option<Database>,
+    database: Option<Server>,
     services: &[String],
 ) -> anyhow::Result<DesiredRelease> {
     let stack = &made.stack;

@@ -6,9 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::outside::Outside;
 use super::super::postgres::Database;
 use super::{find_container, packed};
-use crate::secret::Secret;
 use crate::shell::{Cmd, Stdin, quote};
 
 /// Tables whose rows are counted: the largest.
@@ -140,39 +140,12 @@ pub fn roles(database: &Database) -> Cmd {
     Cmd::script(text, Vec::<String>::new()).sudo()
 }
 
-/// A database that is not in the stack, reached from the client's host.
-#[derive(Clone, Debug)]
-pub struct Outside {
-    /// Environment of libpq, such as `PGHOST` and `PGPASSWORD`: names and values of one line.
-    pub environment: Vec<(String, Secret<String>)>,
-    /// Image whose programs are used instead of the host's own, such as `postgres:17`.
-    pub image: Option<String>,
-}
-
 /// Dumps a database outside the stack with the host's own pg_dump, or one in a throwaway container.
-/// The address travels on standard input and then in the environment: it holds the password.
 #[must_use]
 pub fn outside(database: &Outside) -> Cmd {
-    let names: Vec<&str> = database.environment.iter().map(|(name, _)| name.as_str()).collect();
-    let reads: String = names.iter().map(|name| format!("IFS= read -r {name}\nexport {name}\n")).collect();
-    let psql = quote(&format!("{PSQL} 3>&1 1>&2")).into_owned();
-    let (check, run) = match &database.image {
-        Some(image) => {
-            let passed: String = names.iter().map(|name| format!(" -e {name}")).collect();
-            let run = format!(
-                "docker run --rm -i --network host{passed} --entrypoint sh {} -c {psql}",
-                quote(image)
-            );
-            ("", run)
-        }
-        None => (
-            "command -v pg_dump >/dev/null 2>&1 || { echo 'fleet: this host has no pg_dump, and [database] of the stack names no image with one' >&2; exit 69; }\n",
-            format!("sh -c {psql}"),
-        ),
-    };
-    let text = format!("set -eu\n{reads}{check}{}", packed(&run));
-    let values: String =
-        database.environment.iter().map(|(_, value)| format!("{}\n", value.reveal())).collect();
-    let input = format!("{values}{}", script(DUMP));
+    let shell = quote(&format!("{PSQL} 3>&1 1>&2")).into_owned();
+    let run = packed(&format!("{} -c {shell}", database.program("sh")));
+    let text = format!("{}{run}", database.open("pg_dump"));
+    let input = format!("{}{}", database.lines(), script(DUMP));
     Cmd::new(["sh", "-c", text.as_str()]).stdin(Stdin::Secret(input.into_bytes())).sudo()
 }

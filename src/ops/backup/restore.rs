@@ -70,7 +70,7 @@ impl Names {
         let digits = |part: &str, count| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
         let parts: Vec<&str> = run.split('_').collect();
         let [day, time, tail] = parts.as_slice() else { return None };
-        let hex = tail.len() == 4 && tail.bytes().all(|b| b.is_ascii_hexdigit());
+        let hex = (4..=8).contains(&tail.len()) && tail.bytes().all(|b| b.is_ascii_hexdigit());
         (digits(day, 8) && digits(time, 6) && hex).then_some(run)
     }
 }

@@ -7,7 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ops::compose::Project;
 use crate::ops::files::NewFile;
-use crate::ops::postgres::{Database, Migration};
+use crate::ops::migration::{Migration, Server};
+use crate::ops::postgres::Database;
 use crate::ops::schedule::Schedule;
 use crate::ops::{Layout, certbot};
 use crate::plan::hooks::Hooks;
@@ -55,7 +56,16 @@ fn migration(name: &str, sql: &str) -> Migration {
 }
 
 fn health(probe: Probe, deadline: u64) -> Health {
-    Health { probe, interval: Duration::from_secs(2), deadline: Duration::from_secs(deadline) }
+    Health { deadline: Duration::from_secs(deadline), ..Health::of(probe) }
+}
+
+fn database(layout: &Layout) -> Server {
+    Server::Inside(Database {
+        stack: layout.stack.clone(),
+        service: "database".into(),
+        user: "geoclic".into(),
+        name: "geoclic".into(),
+    })
 }
 
 fn schedule(layout: &Layout) -> Schedule {
@@ -65,7 +75,7 @@ fn schedule(layout: &Layout) -> Schedule {
         domain: DOMAIN.into(),
         backup_cron: "0 2 * * *".into(),
         keep: 7,
-        database: Some(("database".into(), "geoclic".into(), "geoclic".into())),
+        database: Some(database(layout)),
         volumes: vec!["photos".into()],
         health_url: Some(format!("https://{DOMAIN}/api/health")),
         tls: true,
@@ -80,6 +90,7 @@ fn tls(layout: &Layout) -> certbot::Wanted {
     certbot::Wanted {
         layout: layout.clone(),
         domain: DOMAIN.into(),
+        aliases: vec![],
         email: Some("admin@example.org".into()),
         server: SERVER.into(),
         ca: Some(b"-----BEGIN CERTIFICATE-----\n".to_vec()),
@@ -134,12 +145,7 @@ fn release(layout: &Layout) -> DesiredRelease {
         ],
         start_first: vec![("api".into(), Duration::from_secs(120))],
         front: Some(FrontHealth { path: "/api/health".into(), status: 200, json: BTreeMap::new() }),
-        database: Some(Database {
-            stack: layout.stack.clone(),
-            service: "database".into(),
-            user: "geoclic".into(),
-            name: "geoclic".into(),
-        }),
+        database: Some(database(layout)),
         password: Some(SECRET.into()),
         former_passwords: vec![FORMER.into()],
         migrations: vec![

@@ -20,10 +20,13 @@ pub struct Read<'d> {
 pub fn service<'d>(name: String, service: &mut Table<'d>) -> Option<Read<'d>> {
     let build = service.optional("build", placed(parsed(source_path)));
     let image_from = service.optional("image_from", placed(parsed(service_name)));
-    let health = service.optional("health", table(health));
+    let mut health = service.optional("health", table(health));
     let ways = &[("start-first", Rollout::StartFirst), ("stop-first", Rollout::StopFirst)];
     let rollout = service.optional("rollout", placed(one_of(ways)));
-    let log = service.optional("log", string);
+    // A text in the log is one more thing to wait for; without another the container has to run.
+    if let Some(log) = service.optional("log", parsed(line)) {
+        health.get_or_insert_with(|| Health::of(Probe::Compose)).log = Some(log);
+    }
     if let (Some(build), Some(from)) = (&build, &image_from) {
         let fault = Fault::new("a service has an image of its own or another's, not both");
         let line = build.place.line();
@@ -44,7 +47,6 @@ pub fn service<'d>(name: String, service: &mut Table<'d>) -> Option<Read<'d>> {
         image_from: image_from.as_ref().map(|from| from.value.clone()),
         health,
         rollout: rollout.map(|rollout| rollout.value).unwrap_or_default(),
-        log,
     };
     Some(Read { service: read, build: build.map(|build| build.place), image_from })
 }
@@ -71,12 +73,24 @@ fn health(health: &mut Table<'_>) -> Option<Health> {
     }
     let compose = compose.map(|_| Probe::Compose);
     let probe = http.or(tcp.map(|port| Probe::Tcp { port })).or(command).or(compose)?;
-    let interval = interval.unwrap_or(Duration::from_secs(2));
-    let deadline_ = deadline.unwrap_or(Duration::from_secs(120));
-    if interval > deadline_ {
+    let usual = Health::of(probe);
+    let read = Health {
+        interval: interval.unwrap_or(usual.interval),
+        deadline: deadline.unwrap_or(usual.deadline),
+        ..usual
+    };
+    if read.interval > read.deadline {
         return health.place().fault(Fault::new("its interval is longer than its deadline"));
     }
-    Some(Health { probe, interval, deadline: deadline_ })
+    Some(read)
+}
+
+/// A text that one line of a log can hold.
+fn line(text: &str) -> Result<String, Fault> {
+    match text.is_empty() || text.chars().any(char::is_control) {
+        true => Err(Fault::new("is no text of one line").expected("a part of a line such as \"started\"")),
+        false => Ok(text.to_owned()),
+    }
 }
 
 fn http(http: &mut Table<'_>) -> Option<HttpProbe> {

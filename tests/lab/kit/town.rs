@@ -42,7 +42,7 @@ fn build() -> Town {
         let first = fleet.run(&["provision", "--all", "--yes", "--json"]).expect(0);
         return Town { fleet, one, two, first };
     }
-    let client = |host: &Host, name: &str| {
+    let client = |host: &Host, name: &str, more: &str| {
         // Each has a DSN of its own, so that one client's can be told from another's.
         let dsn =
             format!("http://{}@{}:8020/1", "5e17".repeat(7) + &format!("{:04}", name.len()), lab().gateway);
@@ -50,12 +50,13 @@ fn build() -> Town {
             host,
             &format!(
                 "email = \"admin@{}\"\nsentry = {{ dsn = \"{dsn}\" }}\nbackup = {{ keep = {{ daily = 2 }} }}\n\
-                 env = {{ PUBLIC_NAME = {name:?} }}",
+                 env = {{ PUBLIC_NAME = {name:?} }}\n{more}",
                 host.domain()
             ),
         )
     };
-    let clients = client(&one, "Ville d'Un") + &client(&two, "L'Haÿ \"Deux\" $HOME");
+    let alias = format!("aliases = [\"www.{}\"]", two.domain());
+    let clients = client(&one, "Ville d'Un", "") + &client(&two, "L'Haÿ \"Deux\" $HOME", &alias);
     let fleet = Fleet::new("town", "geoclic", "source = \"app\"", &clients);
     copy_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps/geoclic"), &fleet.path("app"));
     let first = fleet.run(&["provision", "--all", "--yes", "--json"]).expect(0);

@@ -18,13 +18,13 @@ fn database() -> Database {
 
 #[test]
 fn names_fit_and_lead_back_to_their_run() {
-    let names = Names::of("geoclic", "20261120-101500-ab12");
+    let names = Names::of("geoclic", "20261120-101500-3fcab1");
     assert_eq!(names.filling, "geoclic_restoring");
-    assert_eq!(names.before, "geoclic_before_20261120_101500_ab12");
-    assert_eq!(Names::run_of(&names.before), Some("20261120_101500_ab12"));
-    let long = Names::of(&"é".repeat(40), "20261120-101500-ab12");
+    assert_eq!(names.before, "geoclic_before_20261120_101500_3fcab1");
+    assert_eq!(Names::run_of(&names.before), Some("20261120_101500_3fcab1"));
+    let long = Names::of(&"é".repeat(40), "20261120-101500-3fcab1");
     assert!(long.filling.len() <= 63 && long.before.len() <= 63, "{long:?}");
-    assert_eq!(Names::run_of(&long.before), Some("20261120_101500_ab12"));
+    assert_eq!(Names::run_of(&long.before), Some("20261120_101500_3fcab1"));
     // What the host's own script left, and what is no leftover at all.
     for other in ["geoclic_before_1795161600", "geoclic_restoring", "geoclic", "x_before_20261120_1_ab12"] {
         assert_eq!(Names::run_of(other), None, "{other}");
@@ -75,18 +75,18 @@ fn a_table_name_of_the_snapshot_stays_data() {
 #[test]
 fn every_script_parses_with_and_without_a_database() {
     let layout = Layout::new("geoclic");
-    let (database, names) = (database(), Names::of("geoclic", "20261120-101500-ab12"));
+    let (database, names) = (database(), Names::of("geoclic", "20261120-101500-3fcab1"));
     let folders =
         [Folder::Volume("photos".into()), Folder::Path("/srv/it's".into()), Folder::Path("data".into())];
     let mut all = vec![load(&database, &names, true), load(&database, &names, false)];
     all.push(make_database(&database, &names, &[]));
     all.push(count(&database, &names, &[]));
-    all.extend(folders.iter().map(|folder| receive(&layout, folder, "20261120-101500-ab12")));
+    all.extend(folders.iter().map(|folder| receive(&layout, folder, "20261120-101500-3fcab1")));
     for (database, fresh) in
         [(Some((&database, &names)), false), (Some((&database, &names)), true), (None, false)]
     {
         let exchange =
-            Exchange { layout: &layout, run: "20261120-101500-ab12", database, folders: &folders, fresh };
+            Exchange { layout: &layout, run: "20261120-101500-3fcab1", database, folders: &folders, fresh };
         all.extend([exchange.swap(), exchange.back(), exchange.clean(&["old".into()], &["r1".into()])]);
     }
     for cmd in all {
