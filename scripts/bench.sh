@@ -14,6 +14,10 @@ scripts/bench.sh: fleet, xargs ssh, pssh, clush, Ansible and pyinfra side by sid
   --ship DIR     instead: what one changed layer costs each host of a fleet directory of the stack
                  tests/apps/shop, beside docker save | ssh docker load. The lab's tests leave such a
                  directory: scripts/test.sh --keep -- street, then --ship target/tmp/lab/street
+  --backup DIR CLIENT
+                 instead: time, bytes sent and growth of a first and a second backup of 1 GB of database and 5,000
+                 files, beside ssh pg_dump | zstd and restic. CLIENT serves the stack geoclic and is filled for it,
+                 such as client-1 of a lab: scripts/try.sh leaves one
   --no-install   install nothing; peers that are not there are left out
   --no-build     measure target/release as it is
 
@@ -24,13 +28,14 @@ processors: only ratios of one run mean anything.
 EOF
 }
 
-install=1 build=1 ship='' pass=()
+install=1 build=1 ship='' backup=() pass=()
 while [ $# -gt 0 ]; do
     case $1 in
         --help | -h) usage; exit 0 ;;
         --no-install) install= ;;
         --no-build) build= ;;
         --ship) ship=${2:?--ship needs a fleet directory} install=; shift ;;
+        --backup) backup=("${2:?--backup needs a fleet directory}" "${3:?--backup needs a client}") install=; shift 2 ;;
         --quick) pass+=("$1") ;;
         --hosts | --only) pass+=("$1" "${2:?$1 needs a value}"); shift ;;
         *) usage >&2; exit 2 ;;
@@ -56,5 +61,8 @@ fi
 [ -z "$build" ] || (cd "$ROOT" && cargo build --release --bin fleet --example bench-hosts)
 if [ -n "$ship" ]; then
     exec python3 "$ROOT/scripts/bench/ship.py" "$OUT/../release/fleet" "$ship"
+fi
+if [ ${#backup[@]} -gt 0 ]; then
+    exec python3 "$ROOT/scripts/bench/backup.py" "$OUT/../release/fleet" "${backup[@]}"
 fi
 exec python3 "$ROOT/scripts/bench/run.py" --out "$OUT" --release "$OUT/../release" "${pass[@]}"

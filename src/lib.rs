@@ -7,6 +7,7 @@
 pub mod check;
 pub mod diagnostic;
 pub mod doctor;
+pub mod due;
 pub mod hint;
 pub mod registry;
 pub mod secret;
@@ -14,6 +15,7 @@ pub mod shell;
 pub mod stack;
 pub mod status;
 pub mod toml_reader;
+pub mod words;
 
 pub mod event;
 pub mod facts;

@@ -15,7 +15,7 @@ use super::host::{HostSource, What};
 use super::manifest::Release;
 use super::repository::{Place, Repository};
 use super::retention;
-use super::state::{Failure, Last, State};
+use super::state::{Last, State};
 use super::stream::Line;
 use super::throttle::Throttle;
 use crate::engine::{Work, Worked};
@@ -25,6 +25,7 @@ use crate::fs_atomic::LockError;
 use crate::ops::probe::{Question, probe};
 use crate::registry::Keep;
 use crate::secret::Redactor;
+use crate::words::bytes;
 
 /// Between two words on how far it is.
 const TOLD_EVERY: Duration = Duration::from_millis(200);
@@ -63,10 +64,9 @@ impl Work for ClientBackup {
             Ok((written, _)) => self.remember(on, written),
             Err(outcome) => {
                 if let Some(fault) = outcome.fault() {
-                    let failure =
-                        Failure { at: Timestamp::now().to_string(), message: fault.message.clone() };
+                    let (at, message) = (Timestamp::now().to_string(), fault.message.clone());
                     let client = self.place.client.as_str();
-                    let done = State::change(&self.state, client, |state| state.failure = Some(failure));
+                    let done = State::change(&self.state, client, |state| state.failed(at, message));
                     self.unremembered(on, done);
                 }
             }
@@ -78,26 +78,14 @@ impl Work for ClientBackup {
     }
 }
 
-/// A size as a person says it.
-fn size(bytes: u64) -> String {
-    let (mut size, mut unit) = (bytes as f64, "B");
-    for larger in ["kB", "MB", "GB", "TB"] {
-        if size >= 999.5 {
-            (size, unit) = (size / 1000.0, larger);
-        }
-    }
-    let digits = usize::from(size < 9.95 && unit != "B");
-    format!("{size:.digits$} {unit}")
-}
-
 /// One line: what is there now.
 fn summary(written: &Written, wire: u64) -> String {
     format!(
         "snapshot {}: {}, {} sent, repository +{}",
         &written.id[..8.min(written.id.len())],
-        size(written.manifest.bytes()),
-        size(wire),
-        size(written.added)
+        bytes(written.manifest.bytes()),
+        bytes(wire),
+        bytes(written.added)
     )
 }
 
@@ -150,12 +138,14 @@ impl ClientBackup {
             added: written.added,
         };
         let client = self.place.client.as_str();
-        let done =
-            State::change(&self.state, client, |state| (state.last, state.failure) = (Some(last), None));
+        let done = State::change(&self.state, client, |state| {
+            state.first.get_or_insert_with(|| last.at.clone());
+            (state.last, state.failure) = (Some(last), None);
+        });
         self.unremembered(on, done);
     }
 
-    fn unremembered(&self, on: &Worked, done: Result<(), crate::fs_atomic::FsError>) {
+    fn unremembered(&self, on: &Worked, done: Result<State, LockError>) {
         if let Err(error) = done {
             on.warn(format!("what is remembered of this backup could not be written: {error}"), None);
         }

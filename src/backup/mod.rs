@@ -14,6 +14,7 @@ mod host;
 pub mod keep;
 mod ledger;
 pub mod manifest;
+pub mod prove;
 mod read;
 mod repository;
 mod restore;

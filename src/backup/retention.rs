@@ -1,13 +1,18 @@
 //! Forgetting snapshots and giving their space back, in two phases: what is not needed any more is
 //! marked, and deleted by a later prune, so that a writer that nobody saw loses nothing.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{Span, Timestamp};
 use rustic_core::PruneOptions;
 
 use super::error::BackupError;
 use super::keep::{self, Dated};
 use super::repository::Repository;
 use crate::registry::Keep;
+
+/// How long what is marked stays.
+const MARKED: Duration = Duration::from_secs(23 * 3600);
 
 /// What retention did, or would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +48,19 @@ pub fn plan(
 /// # Errors
 /// A storage that refuses to delete, or a repository that cannot be read: nothing good is lost.
 pub fn carry_out(repository: &Repository, pruned: &Pruned) -> Result<(), BackupError> {
+    carry_out_after(repository, pruned, MARKED)
+}
+
+/// The same where what was marked longer ago than `marked` goes: a reader, or a writer that nobody saw, has
+/// so long.
+///
+/// # Errors
+/// As [`carry_out`].
+pub fn carry_out_after(
+    repository: &Repository,
+    pruned: &Pruned,
+    marked: Duration,
+) -> Result<(), BackupError> {
     let error = |error: Box<rustic_core::RusticError>| repository.error(&error);
     let mut ids = Vec::new();
     for snapshot in repository.snapshots()? {
@@ -54,7 +72,8 @@ pub fn carry_out(repository: &Repository, pruned: &Pruned) -> Result<(), BackupE
     if !ids.is_empty() {
         inner.delete_snapshots(&ids).map_err(error)?;
     }
-    let options = PruneOptions::default();
+    let marked = Span::new().seconds(i64::try_from(marked.as_secs()).unwrap_or(i64::MAX / 1_000_000));
+    let options = PruneOptions::default().keep_delete(marked);
     let plan = inner.prune_plan(&options).map_err(error)?;
     inner.prune(&options, plan).map_err(error)
 }

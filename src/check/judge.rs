@@ -1,5 +1,6 @@
 //! From facts to findings, the worst first.
 
+use super::pulled::{self, Pulled};
 use super::{Finding, Limits, State};
 use crate::facts::{Container, Facts};
 
@@ -13,6 +14,8 @@ pub struct Wanted {
     pub tls: bool,
     /// The host dumps something every night.
     pub dumps: bool,
+    /// What is remembered of the operator's own backups; none where none was ever tried.
+    pub pulled: Option<Pulled>,
     /// Dotted path of Sentry's state in the health answer, where the client has a DSN.
     pub sentry_path: Option<String>,
     /// The stack's own checks: name, and the HTTP status or exit code that it must answer.
@@ -355,6 +358,7 @@ impl<'l> List<'l> {
         for check in all {
             self.unknown(&check);
         }
+        self.findings.extend(pulled::findings(wanted));
         // Stable: within a state the order above is the order of importance.
         self.findings.sort_by_key(|finding| finding.state != State::Failing);
         self.findings

@@ -5,9 +5,11 @@
 
 mod judge;
 mod memory;
+mod pulled;
 
 pub use judge::{Clock, Wanted, judge, unreachable};
 pub use memory::{Change, Memory, SCHEMA as MEMORY_SCHEMA};
+pub use pulled::Pulled;
 
 use std::collections::BTreeSet;
 
@@ -51,6 +53,10 @@ pub struct Limits {
     pub certificate_fraction: f64,
     /// Age of the host's newest nightly dump.
     pub backup_age_hours: u32,
+    /// Age of the operator's own last backup.
+    pub pulled_age_hours: u32,
+    /// Age of the last proof by a restore, in days.
+    pub proof_age_days: u32,
     /// Difference between the host's clock and this machine's, in seconds.
     pub clock_skew: u32,
     /// How long a reboot may wait, in days.
@@ -69,6 +75,8 @@ impl Default for Limits {
             load: 4.0,
             certificate_fraction: 0.25,
             backup_age_hours: 26,
+            pulled_age_hours: 30,
+            proof_age_days: 35,
             clock_skew: 30,
             reboot_days: 7,
             after: 2,
@@ -87,6 +95,8 @@ impl Limits {
             load: checks.load.unwrap_or(usual.load),
             certificate_fraction: checks.certificate_fraction.unwrap_or(usual.certificate_fraction),
             backup_age_hours: checks.backup_age_hours.unwrap_or(usual.backup_age_hours),
+            pulled_age_hours: checks.pulled_age_hours.unwrap_or(usual.pulled_age_hours),
+            proof_age_days: checks.proof_age_days.unwrap_or(usual.proof_age_days),
             clock_skew: checks.clock_skew.unwrap_or(usual.clock_skew),
             reboot_days: checks.reboot_days.unwrap_or(usual.reboot_days),
             after: checks.after.unwrap_or(usual.after),

@@ -11,6 +11,7 @@ fn wanted() -> Wanted {
         http_status: Some(200),
         tls: true,
         dumps: true,
+        pulled: None,
         sentry_path: Some("sentry".into()),
         own: vec![("portail".into(), 200), ("worker".into(), 0)],
         limits: Limits::default(),

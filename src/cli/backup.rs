@@ -1,20 +1,28 @@
 //! `fleet backup`: the operator's own backups, pulled, encrypted, deduplicated.
 
+mod due;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
 
 use super::App;
 use super::assemble::RunInfo;
 use super::context::Fleet;
+use super::exit::exit_of;
 use super::global::Limits;
 use super::repositories;
 use super::running::{self, Run};
 use super::targets::Targets;
-use crate::backup::{ClientBackup, Dumped, Throttle};
+use super::tell::Telling;
+use crate::backup::{ClientBackup, Dumped, State, Throttle};
+use crate::due::Due;
 use crate::engine::Work;
-use crate::event::{EventKind, ExitKind, Fault, Outcome, PLANNING};
+use crate::event::{EventKind, ExitKind, Fault, Outcome, PLANNING, Report};
 use crate::hint::hints;
-use crate::registry::Client;
 use crate::registry::values::byte_count;
+use crate::registry::{Client, Topic};
 use crate::ssh::{Target, processors};
 use crate::vault::Vault;
 
@@ -24,12 +32,19 @@ use crate::vault::Vault;
 /// into it, and files that did not change are not sent again. What was cut, empty or failed becomes no
 /// snapshot. Afterwards old snapshots go, as `keep` of the client says. It never asks, and it changes
 /// nothing on a host, so it may run beside anything.
+///
+/// With --due it saves those whose turn has come by `schedule` of the client, in this machine's time zone:
+/// each has its own place in the two hours behind it (`spread` under [fleet.backup]). A turn that was missed is
+/// made up for once; one that failed is tried again after 30 minutes. --print-cron prints the lines for
+/// your crontab.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   fleet backup --all
   fleet backup ville-lyon --limit 5M
   fleet backup --tag prod --parallel 8 --json
-  fleet backup --all --dry-run")]
+  fleet backup --all --dry-run
+  fleet backup --due --dry-run
+  fleet backup --print-cron")]
 pub struct Args {
     #[command(flatten)]
     pub targets: Targets,
@@ -39,9 +54,21 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub limit: Option<u64>,
 
-    /// Only show what would be saved
+    /// Only those whose turn has come by their schedule; without a target, of all clients
+    #[arg(long)]
+    pub due: bool,
+
+    /// Print lines for the crontab of this machine, and do nothing else
+    #[arg(long, conflicts_with_all = ["due", "dry_run"])]
+    pub print_cron: bool,
+
+    /// Only show what would be saved; with --due, when each client's turn is
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+
+    /// Print nothing but what is wrong: for cron, where the channels and the exit code tell
+    #[arg(short, long)]
+    pub quiet: bool,
 
     #[command(flatten)]
     pub limits: Limits,
@@ -53,28 +80,117 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 
 pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
-    let clients = args.targets.required(&fleet)?;
+    if args.print_cron {
+        return due::print_cron(app, &fleet);
+    }
+    let chosen = if args.due { args.targets.or_all(&fleet)? } else { args.targets.required(&fleet)? };
+    if args.due && args.dry_run {
+        return due::show(app, &fleet, &chosen);
+    }
     let vault = fleet.vault()?;
     let info = running::new_run();
     if args.dry_run {
-        return show(app, &fleet, &vault, &clients, &info);
+        return show(app, &fleet, &vault, &chosen, &info);
     }
-    repositories::prepare(&fleet)?;
+    let _alone = match args.due.then(|| due::alone(&fleet)).transpose()? {
+        Some(None) => {
+            if !args.quiet {
+                app.tell("another `fleet backup --due` is still running: it is left to it\n");
+            }
+            return Ok(ExitKind::Ok);
+        }
+        held => held.flatten(),
+    };
+    let now = Timestamp::now();
+    let mut clients = chosen.clone();
+    clients.retain(|client| !args.due || matches!(due::of(&fleet, client, now), Due::Now { .. }));
+    let telling = Telling::start(app, &fleet, Topic::Backup);
+    let before: BTreeMap<String, State> = chosen.iter().map(|client| remembered(&fleet, client)).collect();
+    let ran = match clients.is_empty() {
+        true => Ok((ExitKind::Ok, None)),
+        false => pull(app, &fleet, &vault, args, &clients, &info),
+    };
+    if let Ok((_, Some(report))) = &ran {
+        note_failures(app, &fleet, report, &before);
+    }
+    if let Some(telling) = telling {
+        let standing = || chosen.iter().any(|client| remembered(&fleet, client).1.failure.is_some());
+        match &ran {
+            // A dead man's switch goes on saying what is wrong until it is mended.
+            Ok((ExitKind::Ok, None)) if standing() => {
+                telling.end(
+                    "backup: nothing is due; a backup that failed is not made yet",
+                    Vec::new(),
+                    ExitKind::ClientFailed,
+                );
+            }
+            Ok((exit, None)) => telling.end("backup: nothing is due", Vec::new(), *exit),
+            Ok((exit, Some(report))) => {
+                let exit = if *exit == ExitKind::Ok && standing() { ExitKind::ClientFailed } else { *exit };
+                telling.backups(report, &before, exit);
+            }
+            Err(error) => telling.end("backup: not done", Vec::new(), exit_of(error)),
+        }
+    }
+    let (exit, report) = ran?;
+    if report.is_none() && !args.quiet {
+        app.tell("nothing is due; `fleet backup --due --dry-run` shows when each client's turn is\n");
+    }
+    Ok(exit)
+}
+
+fn remembered(fleet: &Fleet, client: &Client) -> (String, State) {
+    let name = client.name.to_string();
+    let state = State::read(&fleet.state_dir(), &name);
+    (name, state)
+}
+
+/// Remembers what failed before a backup began: a host that was not reached, secrets that are lost.
+fn note_failures(app: &App, fleet: &Fleet, report: &Report, before: &BTreeMap<String, State>) {
+    for host in &report.hosts {
+        let Some(fault) = host.outcome.fault() else { continue };
+        let old =
+            before.get(&host.client).and_then(|state| state.failure.as_ref()).map(|failure| &failure.at);
+        let noted = State::change(&fleet.state_dir(), &host.client, |state| {
+            // The backup itself wrote down what went wrong with it.
+            if state.failure.as_ref().map(|failure| &failure.at) == old {
+                state.failed(Timestamp::now().to_string(), fault.message.clone());
+            }
+        });
+        if let Err(error) = noted {
+            app.tell(&format!("warning: {}: this failure is not remembered: {error}\n", host.client));
+        }
+    }
+}
+
+/// Saves these clients.
+fn pull(
+    app: &App,
+    fleet: &Fleet,
+    vault: &Vault,
+    args: &Args,
+    clients: &[&Client],
+    info: &RunInfo,
+) -> anyhow::Result<(ExitKind, Option<Report>)> {
+    repositories::prepare(fleet)?;
     let settings = &fleet.registry.fleet.backup;
     let throttle = Arc::new(Throttle::new(args.limit.or(settings.bandwidth)));
     let (mut works, mut refusals) = (Vec::new(), Vec::new());
-    for client in &clients {
+    for client in clients {
         // A client whose secrets are lost keeps no other from being saved.
-        match work(&fleet, &vault, client, &info, &throttle) {
+        match work(fleet, vault, client, info, &throttle) {
             Ok(work) => works.push(work),
             Err(error) => refusals.push((client.name.to_string(), error)),
         }
     }
     let names = clients.iter().map(|client| client.name.to_string()).collect();
-    let limits = Limits { parallel: args.limits.parallel.or_else(|| width(&fleet)), ..args.limits.clone() };
+    let limits = Limits { parallel: args.limits.parallel.or_else(|| width(fleet)), ..args.limits.clone() };
     let runtime = running::runtime()?;
-    let exit = runtime.block_on(async {
-        let mut run = Run::start(app, &fleet, &info, "backup", names, &limits)?;
+    let ended = runtime.block_on(async {
+        let mut run = Run::start(app, fleet, info, "backup", names, &limits)?;
+        if args.quiet {
+            run.hush();
+        }
         for (client, error) in refusals {
             let fault = Fault {
                 step: PLANNING.into(),
@@ -86,10 +202,18 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
             run.engine.emitter.emit(Some(&client), finished);
         }
         run.drive(async |engine| engine.work(works).await).await;
-        anyhow::Ok(run.finish())
+        let report = run.report.clone();
+        anyhow::Ok((run.finish(), Some(report)))
     })?;
     running::shut_down(runtime);
-    Ok(exit)
+    if args.quiet {
+        for host in ended.1.iter().flat_map(|report| &report.hosts) {
+            if host.outcome.fault().is_some() {
+                app.no_answer(&host.client, &host.outcome);
+            }
+        }
+    }
+    Ok(ended)
 }
 
 /// Each backup cuts, hashes and packs what it reads: more at once than processors gains little.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::App;
@@ -20,6 +20,7 @@ use crate::notify::{Entry, Level};
 use crate::registry::Topic;
 use crate::status::Status;
 use crate::ui::{Cell, Column, Role, Table};
+use crate::words::lasted;
 
 /// Check clients for cron and CI: say what is wrong, remember it, tell the channels what changed
 ///
@@ -132,19 +133,6 @@ fn entries(changes: &[Change]) -> Vec<Entry> {
         },
     };
     changes.iter().map(entry).collect()
-}
-
-/// A length of time as a person says it: the two largest units.
-fn lasted(seconds: i64) -> String {
-    let duration = SignedDuration::from_secs(seconds);
-    let (days, hours, minutes) =
-        (duration.as_hours() / 24, duration.as_hours() % 24, duration.as_mins() % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
 }
 
 fn show(app: &App, list: &[Status], memory: &Memory, now: i64) -> anyhow::Result<()> {

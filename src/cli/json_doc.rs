@@ -124,8 +124,14 @@ fn the_status_has_its_fields() {
         },
         sentry_path: Some("sentry".into()),
     };
-    let pulled =
-        Pulled { at: String::new(), age_hours: 0, snapshot: String::new(), proved: None, failure: None };
+    let pulled = Pulled {
+        at: String::new(),
+        age_hours: 0,
+        snapshot: String::new(),
+        proved: None,
+        failure: None,
+        disproof: None,
+    };
     let facts = hosts::facts("current", &wish::desired());
     let status = Status::of(&expected, &facts, 0.4, None).with_pulled(Some(pulled));
     same_fields("fleet.status/1", &serde_json::to_value(status).unwrap(), &[]);

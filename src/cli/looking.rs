@@ -6,7 +6,8 @@ use super::App;
 use super::context::Fleet;
 use super::database;
 use super::global::Limits;
-use crate::check::{self, Clock, State};
+use crate::backup::State;
+use crate::check::{self, Clock};
 use crate::event::{ExitKind, Outcome};
 use crate::facts::Facts;
 use crate::ops::probe::{Own, Question, probe};
@@ -40,7 +41,7 @@ pub fn look(
     for client in clients {
         let stack = fleet.stack(client)?;
         let own = if own { stack.checks.as_slice() } else { &[] };
-        expected.push(wanted(&stack, client, own));
+        expected.push(wanted(fleet, &stack, client, own));
         questions.push((fleet.target(client), question(&stack, client, own)));
     }
     let answers = app.ask(fleet, verb, questions, limits)?;
@@ -99,7 +100,7 @@ pub fn remedies(list: &[Status]) -> Vec<Remedy> {
     sorted.sort_by_key(|status| status.reachable);
     let mut all: Vec<(Remedy, String)> = Vec::new();
     for status in sorted {
-        for finding in status.findings.iter().filter(|finding| finding.state == State::Failing) {
+        for finding in status.findings.iter().filter(|finding| finding.state == check::State::Failing) {
             let words = finding.remedy.split(' ');
             let general: Vec<&str> =
                 words.map(|word| if word == status.client { "CLIENT" } else { word }).collect();
@@ -179,7 +180,7 @@ fn question(stack: &Stack, client: &Client, own: &[Check]) -> Cmd {
 }
 
 /// What its answer is judged by.
-fn wanted(stack: &Stack, client: &Client, own: &[Check]) -> Expected {
+fn wanted(fleet: &Fleet, stack: &Stack, client: &Client, own: &[Check]) -> Expected {
     let sentry = stack.sentry.as_ref().and_then(|sentry| sentry.health.clone());
     Expected {
         domain: client.domain.to_string(),
@@ -189,6 +190,7 @@ fn wanted(stack: &Stack, client: &Client, own: &[Check]) -> Expected {
             http_status: stack.health.as_ref().map(|front| front.status),
             tls: stack.tls.is_some(),
             dumps: stack.backup.database || !stack.backup.volumes.is_empty(),
+            pulled: pulled(&State::read(&fleet.state_dir(), client.name.as_str())),
             sentry_path: sentry.clone().filter(|_| client.sentry.dsn.is_some()),
             own: own
                 .iter()
@@ -198,4 +200,21 @@ fn wanted(stack: &Stack, client: &Client, own: &[Check]) -> Expected {
         },
         sentry_path: sentry,
     }
+}
+
+/// What is remembered of the operator's own backups of a client.
+fn pulled(state: &State) -> Option<check::Pulled> {
+    if state.last.is_none() && state.failure.is_none() {
+        return None;
+    }
+    let seconds = |text: &str| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second);
+    let last = state.last.as_ref().and_then(|last| seconds(&last.at));
+    Some(check::Pulled {
+        now: jiff::Timestamp::now().as_second(),
+        first: state.first.as_deref().and_then(seconds).or(last),
+        last,
+        proved: state.proof.as_ref().filter(|proof| proof.ok).and_then(|proof| seconds(&proof.at)),
+        failure: state.failure.as_ref().map(|failure| failure.message.clone()),
+        disproof: state.disproof.as_ref().map(|disproof| disproof.message.clone()),
+    })
 }

@@ -1,7 +1,11 @@
 //! What a verb tells the channels of `[notify]` when it is done. It never fails for it.
 
+use std::collections::BTreeMap;
+
 use super::App;
 use super::context::Fleet;
+use crate::backup::State;
+use crate::backup::state::Disproof;
 use crate::event::{ExitKind, Outcome, Report};
 use crate::notify::{Delivery, Entry, Level, Message, Notifier};
 use crate::registry::Topic;
@@ -56,6 +60,78 @@ impl<'a> Telling<'a> {
         self.end(&title, entries, exit);
     }
 
+    /// What a run of backups came to: a client is told of when its backup begins to fail, and when one is
+    /// made again. `before` is what was remembered of each before the run.
+    pub fn backups(&self, report: &Report, before: &BTreeMap<String, State>, exit: ExitKind) {
+        let dir = self.fleet.state_dir();
+        let (mut entries, mut told) = (Vec::new(), Vec::new());
+        for host in &report.hosts {
+            let client = host.client.as_str();
+            let known = before.get(client).and_then(|state| state.failure.clone()).filter(|was| was.told);
+            match (&host.outcome, State::read(&dir, client).failure) {
+                (outcome, Some(failure)) if outcome.fault().is_some() && !failure.told => {
+                    let text =
+                        format!("backup {}: {} - fleet backup {client}", outcome.word(), failure.message);
+                    entries.push(entry(Level::Problem, client, text));
+                    told.push(client);
+                }
+                (Outcome::Changed { .. }, None) if known.is_some() => {
+                    let at = known.map(|was| was.at).unwrap_or_default();
+                    let text = format!("backed up again; the last that failed was at {at}");
+                    entries.push(entry(Level::Recovered, client, text));
+                }
+                _ => {}
+            }
+        }
+        let failed = report.hosts.iter().filter(|host| host.outcome.fault().is_some()).count();
+        let title = match (failed, entries.len()) {
+            (0, 0) => format!("backup: {} clients, all well", report.hosts.len()),
+            (0, again) => format!("backup: {again} well again"),
+            (failed, _) => format!("backup: {failed} of {} clients failed", report.hosts.len()),
+        };
+        self.end(&title, entries, exit);
+        self.mark(&told, |state| state.failure.iter_mut().for_each(|failure| failure.told = true));
+    }
+
+    /// The same for proofs.
+    pub fn proofs(&self, proofs: &[Proof], exit: ExitKind) {
+        let dir = self.fleet.state_dir();
+        let (mut entries, mut told) = (Vec::new(), Vec::new());
+        for Proof { client, before } in proofs {
+            let short = |id: &str| id.get(..8).unwrap_or(id).to_owned();
+            match State::read(&dir, client).disproof {
+                Some(now) if !now.told => {
+                    let text = format!(
+                        "snapshot {} does not restore: {} - fleet backups prove {client}",
+                        short(&now.snapshot),
+                        now.message
+                    );
+                    entries.push(entry(Level::Problem, client, text));
+                    told.push(client.as_str());
+                }
+                None if before.as_ref().is_some_and(|before| before.told) => {
+                    entries.push(entry(Level::Recovered, client, "its backup restores again".to_owned()));
+                }
+                _ => {}
+            }
+        }
+        let title = match entries.iter().filter(|entry| entry.level == Level::Problem).count() {
+            0 => format!("prove: {} clients", proofs.len()),
+            bad => format!("prove: {bad} of {} backups do not restore", proofs.len()),
+        };
+        self.end(&title, entries, exit);
+        self.mark(&told, |state| state.disproof.iter_mut().for_each(|disproof| disproof.told = true));
+    }
+
+    /// Told first, then remembered: a cut in between tells twice rather than never.
+    fn mark(&self, clients: &[&str], change: impl Fn(&mut State)) {
+        for client in clients {
+            if let Err(error) = State::change(&self.fleet.state_dir(), client, &change) {
+                self.app.tell(&format!("warning: {client} may be told of again: {error}\n"));
+            }
+        }
+    }
+
     fn warn(&self, deliveries: &[Delivery]) {
         for (channel, why) in
             deliveries.iter().filter_map(|done| Some((&done.channel, done.result.as_ref().err()?)))
@@ -65,9 +141,18 @@ impl<'a> Telling<'a> {
     }
 }
 
+/// A proof that ended, and how the one before it failed.
+pub struct Proof {
+    pub client: String,
+    pub before: Option<Disproof>,
+}
+
+fn entry(level: Level, client: &str, text: String) -> Entry {
+    Entry { level, client: Some(client.to_owned()), text }
+}
+
 fn failures(report: &Report) -> Vec<Entry> {
-    let entry =
-        |client: &str, text: String| Entry { level: Level::Problem, client: Some(client.to_owned()), text };
+    let entry = |client: &str, text: String| entry(Level::Problem, client, text);
     let mut entries = Vec::new();
     for host in &report.hosts {
         let word = host.outcome.word();

@@ -5,6 +5,7 @@
 
 mod dump;
 mod listing;
+pub mod prove;
 pub mod restore;
 
 pub use super::outside::Outside;

@@ -18,6 +18,8 @@ const NAMES: &[&str] = &[
     "memory",
     "load",
     "backup",
+    "pulled",
+    "proof",
     "cron",
     "clock",
     "reboot",
@@ -32,6 +34,8 @@ impl Checks {
             memory_percent: checks.optional("memory_percent", integer(1..=100_u8)),
             certificate_fraction: checks.optional("certificate_fraction", number(0.0..=1.0)),
             backup_age_hours: checks.optional("backup_age_hours", integer(1..=8760_u32)),
+            pulled_age_hours: checks.optional("pulled_age_hours", integer(1..=8760_u32)),
+            proof_age_days: checks.optional("proof_age_days", integer(1..=3650_u32)),
             load: checks.optional("load", number(0.1..=1000.0)),
             clock_skew: checks
                 .optional("clock_skew", skew)
@@ -49,6 +53,8 @@ impl Checks {
             memory_percent: self.memory_percent.or(base.memory_percent),
             certificate_fraction: self.certificate_fraction.or(base.certificate_fraction),
             backup_age_hours: self.backup_age_hours.or(base.backup_age_hours),
+            pulled_age_hours: self.pulled_age_hours.or(base.pulled_age_hours),
+            proof_age_days: self.proof_age_days.or(base.proof_age_days),
             load: self.load.or(base.load),
             clock_skew: self.clock_skew.or(base.clock_skew),
             reboot_days: self.reboot_days.or(base.reboot_days),

@@ -68,9 +68,16 @@ pub struct Keep {
 }
 
 impl Keep {
-    /// Kept where nothing is written.
-    pub const USUAL: Keep =
-        Keep { last: None, hourly: None, daily: Some(7), weekly: Some(4), monthly: Some(12), yearly: None };
+    /// Kept where nothing is written. The last few stay whatever else is said: the newest of a day alone
+    /// would be the one that was made after the damage.
+    pub const USUAL: Keep = Keep {
+        last: Some(3),
+        hourly: None,
+        daily: Some(7),
+        weekly: Some(4),
+        monthly: Some(12),
+        yearly: None,
+    };
 }
 
 /// Limits that `check` and `status` judge by; the usual ones where none is set.
@@ -81,6 +88,10 @@ pub struct Checks {
     /// Share of the certificate's lifetime that must be left, 0 to 1.
     pub certificate_fraction: Option<f64>,
     pub backup_age_hours: Option<u32>,
+    /// Of the operator's own last backup.
+    pub pulled_age_hours: Option<u32>,
+    /// Of the last proof of one.
+    pub proof_age_days: Option<u32>,
     /// Load of 15 minutes for each processor.
     pub load: Option<f64>,
     /// Seconds.

@@ -290,7 +290,7 @@ impl<'d> BackupDraft<'d> {
                     let fault = Fault::new("keeps no backup at all");
                     place.fault::<()>(fault.expected("a count above 0, such as daily = 7"));
                 }
-                value
+                Keep { last: value.last.or(Keep::USUAL.last), ..value }
             }
             None => Keep::USUAL,
         };

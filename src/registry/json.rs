@@ -49,6 +49,8 @@ impl Client {
                 "memory_percent": self.checks.memory_percent,
                 "certificate_fraction": self.checks.certificate_fraction,
                 "backup_age_hours": self.checks.backup_age_hours,
+                "pulled_age_hours": self.checks.pulled_age_hours,
+                "proof_age_days": self.checks.proof_age_days,
                 "load": self.checks.load,
                 "clock_skew": self.checks.clock_skew,
                 "reboot_days": self.checks.reboot_days,
@@ -92,6 +94,9 @@ impl FleetSettings {
                 "repository": self.backup.repository,
                 "bandwidth": self.backup.bandwidth,
                 "max_size": self.backup.max_size,
+                "spread": self.backup.spread.as_secs(),
+                "prove_with": self.backup.prove_with.word(),
+                "prove_image": self.backup.prove_image,
             },
         })
     }

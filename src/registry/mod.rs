@@ -27,7 +27,7 @@ use values::{FilePath, Name, Ours};
 pub use client::{Backup, Checks, Client, Keep, Sentry};
 pub use notify::{Channel, ChannelKind, Mail, MailTls, SecretRef, Topic};
 pub use selection::{SelectError, Selection};
-pub use settings::{Acme, Backups, Docker, DockerSource, FleetSettings, Transport};
+pub use settings::{Acme, Backups, Docker, DockerSource, FleetSettings, ProveWith, Transport};
 
 /// A whole `clients.toml`.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::values::{FilePath, Name, Ours, Recipient, WebUrl, byte_count};
+use crate::diagnostic::{Fault, shown};
 use crate::toml_reader::{Table, boolean, duration, integer, list, one_of, parsed, table};
 
 /// Let's Encrypt's production directory.
@@ -63,6 +64,23 @@ pub struct Backups {
     pub bandwidth: Option<u64>,
     /// Most bytes of one dump, or of the files of one client: more is taken for a fault.
     pub max_size: u64,
+    /// Scheduled backups begin within so long behind their time, each client at its own place.
+    pub spread: Duration,
+    pub prove_with: ProveWith,
+    /// Image of PostgreSQL that a proof may use: without its tag, or with `{major}` in it.
+    pub prove_image: String,
+}
+
+/// What a backup is restored into to prove it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProveWith {
+    /// PostgreSQL's programs where this machine has those of the right version, else Docker.
+    #[default]
+    Auto,
+    /// PostgreSQL's own programs on this machine.
+    Local,
+    /// A container.
+    Docker,
 }
 
 /// Who signs the certificates.
@@ -107,6 +125,8 @@ pub enum Transport {
 
 pub(super) const TRANSPORTS: &[(&str, Transport)] =
     &[("native", Transport::Native), ("openssh", Transport::OpenSsh)];
+const PROVE_WITH: &[(&str, ProveWith)] =
+    &[("auto", ProveWith::Auto), ("local", ProveWith::Local), ("docker", ProveWith::Docker)];
 const SOURCES: &[(&str, DockerSource)] = &[
     ("auto", DockerSource::Auto),
     ("distribution", DockerSource::Distribution),
@@ -187,13 +207,57 @@ impl Backups {
             repository: backup.optional("repository", parsed(FilePath::parse)).unwrap_or(usual.repository),
             bandwidth: backup.optional("bandwidth", parsed(byte_count)),
             max_size: backup.optional("max_size", parsed(byte_count)).unwrap_or(usual.max_size),
+            spread: backup
+                .optional("spread", duration(Duration::ZERO..=Duration::from_secs(86_400)))
+                .unwrap_or(usual.spread),
+            prove_with: backup.optional("prove_with", one_of(PROVE_WITH)).unwrap_or_default(),
+            prove_image: backup.optional("prove_image", parsed(image)).unwrap_or(usual.prove_image),
         })
+    }
+}
+
+/// The name of an image, which goes into a command line.
+fn image(text: &str) -> Result<String, Fault> {
+    let plain = text.replace("{major}", "1");
+    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/' | b':' | b'@');
+    if plain.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()) && plain.bytes().all(inner) {
+        return Ok(text.to_owned());
+    }
+    Err(Fault::new(format!("{} is no image", shown(text)))
+        .expected("a name such as postgres, or postgis/postgis:{major}-3.5"))
+}
+
+impl ProveWith {
+    /// From its word.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let known = PROVE_WITH.iter().find(|(word, _)| *word == text);
+        known.map(|(_, with)| *with).ok_or_else(|| "expected auto, local or docker".to_owned())
+    }
+
+    /// The word for it in the file.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            ProveWith::Auto => "auto",
+            ProveWith::Local => "local",
+            ProveWith::Docker => "docker",
+        }
     }
 }
 
 impl Default for Backups {
     fn default() -> Self {
-        Backups { repository: FilePath::from(Ours("backups")), bandwidth: None, max_size: 1 << 40 }
+        Backups {
+            repository: FilePath::from(Ours("backups")),
+            bandwidth: None,
+            max_size: 1 << 40,
+            spread: Duration::from_secs(7200),
+            prove_with: ProveWith::default(),
+            prove_image: "postgres".to_owned(),
+        }
     }
 }
 

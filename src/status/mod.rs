@@ -124,6 +124,8 @@ pub struct Pulled {
     pub proved: Option<String>,
     /// Why the last run failed, when it did since.
     pub failure: Option<String>,
+    /// Why the last proof failed, when it did since.
+    pub disproof: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -228,16 +230,6 @@ impl Status {
     /// The same with what is remembered of the operator's backups.
     #[must_use]
     pub fn with_pulled(mut self, pulled: Option<Pulled>) -> Self {
-        if let Some(failure) = pulled.as_ref().and_then(|pulled| pulled.failure.as_ref()) {
-            let text = format!("backup failed: {failure}");
-            self.findings.push(Finding {
-                check: "pulled".to_owned(),
-                state: State::Failing,
-                text: text.clone(),
-                remedy: format!("fleet backup {}", self.client),
-            });
-            self.problems.push(text);
-        }
         self.pulled = pulled;
         self
     }

@@ -6,6 +6,7 @@
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::style::{Look, Role};
+pub use crate::words::bytes;
 
 /// The lines of a text, harmless to a terminal: no control character, no tab, nothing that
 /// changes direction.
@@ -122,18 +123,6 @@ pub fn whole_seconds(seconds: u64) -> String {
         60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
     }
-}
-
-/// A size as a person says it: "812 B", "4.1 MB", "41 MB".
-pub fn bytes(bytes: u64) -> String {
-    let (mut size, mut unit) = (bytes as f64, "B");
-    for larger in ["kB", "MB", "GB", "TB"] {
-        if size >= 999.5 {
-            (size, unit) = (size / 1000.0, larger);
-        }
-    }
-    let digits = usize::from(size < 9.95 && unit != "B");
-    format!("{size:.digits$} {unit}")
 }
 
 /// One line of pieces, each in its role.

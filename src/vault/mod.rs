@@ -183,6 +183,12 @@ impl Vault {
         seal::unseal(sealed, self.identity()?, path)
     }
 
+    /// The secrets in a copy of a client's file, such as a backup has; `path` is only for messages.
+    pub fn read_sealed(&self, client: &str, sealed: &[u8], path: &Path) -> Result<ClientSecrets, VaultError> {
+        let plain = self.unseal(client, sealed, path)?;
+        ClientSecrets::from_toml(&plain, client, path)
+    }
+
     /// One client's file as it is, encrypted.
     pub fn sealed(&self, client: &str) -> Result<Option<Vec<u8>>, VaultError> {
         Ok(fs_atomic::read_optional(&self.sealed_path(client)?)?)

@@ -26,7 +26,7 @@ fn list_and_show() {
     sentry.environment  ville-lyon                                  built in
     sentry.traces_rate  0.1                                         built in
     backup.schedule     0 2 * * *                                   built in
-    backup.keep         7 daily, 4 weekly, 12 monthly               built in
+    backup.keep         3 last, 7 daily, 4 weekly, 12 monthly       built in
     swap                auto                                        built in
     transport           native                                      built in
     secrets             none yet                                    secrets/

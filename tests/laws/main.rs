@@ -16,6 +16,7 @@ const PURE: &[&str] = &[
     "check",
     "diagnostic",
     "doctor",
+    "due",
     "event",
     "facts",
     "logs",
@@ -27,6 +28,7 @@ const PURE: &[&str] = &[
     "stack",
     "status",
     "toml_reader",
+    "words",
 ];
 
 /// What only rooms with effects may touch, by the beginning of its path.

@@ -1,151 +1,17 @@
 //! Backups of a real PostgreSQL over a real sshd, and everything that is done to them on the way.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fleet::backup::manifest::{Manifest, SCHEMA};
-use fleet::backup::{
-    BackupError, Depth, Dumped, Gate, HostSource, Line, Place, Repository, Store, Throttle, What, Written,
-    verify, write,
-};
-use fleet::ops::Layout;
+use fleet::backup::{BackupError, Depth, Dumped, Repository, verify};
 use fleet::ops::backup::{Folder, Outside};
 use fleet::ops::postgres::Database;
-use fleet::ssh::{HostKeyPolicy, Session, connect};
 
+use crate::rig::Rig;
 use crate::server::Server;
-use crate::sshd::Sshd;
-
-/// A database, a folder of files, an sshd that leads to both, and a repository.
-struct Rig {
-    server: Server,
-    sshd: Sshd,
-    files: tempfile::TempDir,
-    home: tempfile::TempDir,
-    database: Database,
-}
-
-fn rows(count: u32) -> String {
-    format!(
-        "create table demandes (id serial primary key, text text not null);
-         insert into demandes (text) select md5(i::text) || md5((i * 7)::text) from generate_series(1, {count}) i;
-         create table petite (x int); insert into petite values (1), (2), (3);
-         create table fleet_migrations (name text primary key, sha256 text); insert into fleet_migrations values ('001_a.sql', 'x'), ('023_b.sql', 'y');"
-    )
-}
-
-impl Rig {
-    fn new(count: u32) -> Rig {
-        let server = Server::start("geoclic", "geoclic");
-        server.ask(&rows(count));
-        let sshd = Sshd::with(&format!("SetEnv {}", server.environment()));
-        let files = tempfile::tempdir().unwrap();
-        std::fs::create_dir(files.path().join("2026")).unwrap();
-        for i in 0..40 {
-            std::fs::write(files.path().join(format!("2026/{i}.txt")), format!("file {i}\n").repeat(50))
-                .unwrap();
-        }
-        std::fs::write(files.path().join("a\nb'$(x).txt"), b"strange").unwrap();
-        std::os::unix::fs::symlink("2026/1.txt", files.path().join("link")).unwrap();
-        let database = Database {
-            stack: "geoclic".into(),
-            service: "database".into(),
-            user: server.user.clone(),
-            name: server.name.clone(),
-        };
-        Rig { server, sshd, files, home: tempfile::tempdir().unwrap(), database }
-    }
-
-    fn repository(&self) -> PathBuf {
-        self.home.path().join("repository")
-    }
-
-    fn place(&self) -> Place {
-        Place {
-            client: "ville-lyon".into(),
-            store: Store::Folder(self.repository()),
-            key: "correct horse battery".into(),
-            lock: self.home.path().join("lock"),
-        }
-    }
-
-    fn what(&self) -> What {
-        What {
-            layout: Layout::new("geoclic"),
-            database: Some(Dumped::Inside(self.database.clone())),
-            folders: vec![Folder::Path(self.files.path().display().to_string())],
-            own: vec![("client/clients.toml".into(), b"[fleet]\n".to_vec())],
-            manifest: Manifest { schema: SCHEMA.into(), client: "ville-lyon".into(), ..Manifest::default() },
-        }
-    }
-
-    fn run(
-        &self,
-        what: What,
-        limit: u64,
-        watch: impl Fn(u64) + Send + Sync + 'static,
-    ) -> Result<(Written, u64), BackupError> {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(async {
-            let session: Arc<dyn Session> =
-                Arc::new(connect(&self.sshd.target(), HostKeyPolicy::AcceptNew).await.unwrap());
-            let wire = Arc::new(AtomicU64::new(0));
-            let line = Line {
-                session,
-                runtime: tokio::runtime::Handle::current(),
-                throttle: Arc::new(Throttle::new(None)),
-                wire: Arc::clone(&wire),
-                limit,
-                progress: Arc::new(watch),
-            };
-            let source = HostSource {
-                what,
-                line,
-                adapt: Arc::new(fleet::shell::Cmd::as_root),
-                said: Arc::default(),
-                changed: Arc::default(),
-            };
-            let place = self.place();
-            tokio::task::spawn_blocking(move || {
-                let held = place.lock()?;
-                let repository = Repository::open_or_create(&place, &held, &Gate::default())?;
-                let written = write(repository, Arc::new(source), jiff::Timestamp::now())?;
-                Ok((written, wire.load(Ordering::Relaxed)))
-            })
-            .await
-            .unwrap()
-        })
-    }
-
-    fn backup(&self) -> Result<(Written, u64), BackupError> {
-        self.run(self.what(), 1 << 40, |_| {})
-    }
-
-    fn count(&self) -> usize {
-        match Repository::open(&self.place()) {
-            Ok(repository) => repository.snapshots().unwrap().len(),
-            Err(BackupError::NoRepository { .. }) => 0,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    fn file(&self, path: &str) -> Vec<u8> {
-        let repository = Repository::open(&self.place()).unwrap();
-        let snapshot = repository.find("latest").unwrap();
-        let browser = repository.browse().unwrap();
-        let mut bytes = Vec::new();
-        browser.dump(&browser.node(&snapshot, path).unwrap(), &mut bytes).unwrap();
-        bytes
-    }
-
-    fn below(&self, name: &str) -> String {
-        format!("files/folders{}/{name}", self.files.path().display())
-    }
-}
 
 /// Restores a dump into a database of its own and counts.
 fn restored(rig: &Rig, dump: &[u8]) -> String {
@@ -325,4 +191,45 @@ fn a_database_outside_the_stack_is_dumped_by_its_address() {
     let database = written.manifest.database.unwrap();
     assert_eq!((database.roles, database.rows[0].rows), (None, 1_000));
     assert!(restored(&rig, &rig.file(&database.path)).starts_with("1000 "));
+}
+
+/// A small file system in memory, as long as it lives.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn mount(path: &Path, size: &str) -> Small {
+        std::fs::create_dir(path).unwrap();
+        let small = Small(path.to_owned());
+        small.tell(&["mount", "-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]);
+        small
+    }
+
+    fn tell(&self, words: &[&str]) {
+        let output = Command::new(words[0]).args(&words[1..]).arg(&self.0).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_here_leaves_what_there_was() {
+    let rig = Rig::new(1_000);
+    let small = Small::mount(&rig.repository(), "4m");
+    rig.backup().unwrap();
+    rig.server.ask("insert into demandes (text) select md5(random()::text) || md5(random()::text) from generate_series(1, 120000)");
+    let error = rig.backup().unwrap_err();
+    assert!(matches!(error, BackupError::Storage(_)), "{error:?}");
+    assert!(error.to_string().contains("No space left on device"), "{error}");
+    assert_eq!(rig.count(), 1);
+    assert!(rig.file("database/~roles.sql").starts_with(b"--"));
+    small.tell(&["mount", "-o", "remount,size=200m"]);
+    rig.backup().unwrap();
+    assert_eq!(rig.count(), 2);
+    let damage = verify(Repository::open(&rig.place()).unwrap(), Depth::All).unwrap().damage;
+    assert_eq!(damage, Vec::<String>::new());
 }

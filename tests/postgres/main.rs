@@ -5,6 +5,9 @@
 //! `postgresql` on Debian and Ubuntu); `scripts/test.sh` installs them.
 
 mod backup;
+mod kills;
+mod prove;
+mod rig;
 mod server;
 #[path = "../support/sshd.rs"]
 #[expect(dead_code, reason = "the tests of ssh itself use all of it")]

@@ -1,5 +1,8 @@
 //! `backups list`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use serde_json::json;
 
 use super::super::App;
@@ -11,6 +14,9 @@ use crate::event::ExitKind;
 use crate::registry::Client;
 use crate::ui::{self, Cell, Column, Role, Table};
 use crate::vault::Vault;
+
+/// Repositories that are opened at once: each takes 32 MiB of memory for its key.
+const AT_ONCE: usize = 8;
 
 /// List the snapshots of clients, the newest first
 ///
@@ -47,6 +53,28 @@ fn snapshots(fleet: &Fleet, vault: &Vault, client: &Client) -> anyhow::Result<Ve
     opened().map_err(|error| explained(error, client.name.as_str()))
 }
 
+/// The snapshots of every client, in their order. To open a repository takes a processor some time by
+/// design, and a storage that is far away takes some of its own: a few are opened at once.
+fn opened(fleet: &Fleet, vault: &Vault, clients: &[&Client]) -> Vec<anyhow::Result<Vec<Snapshot>>> {
+    let next = AtomicUsize::new(0);
+    let found = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(clients.len()) {
+            scope.spawn(|| {
+                while let Some((index, client)) = Some(next.fetch_add(1, Ordering::Relaxed))
+                    .and_then(|index| Some((index, clients.get(index)?)))
+                {
+                    let one = snapshots(fleet, vault, client);
+                    found.lock().unwrap_or_else(PoisonError::into_inner).push((index, one));
+                }
+            });
+        }
+    });
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.sort_by_key(|(index, _)| *index);
+    found.into_iter().map(|(_, one)| one).collect()
+}
+
 fn overview(app: &App, fleet: &Fleet, vault: &Vault, clients: &[&Client]) -> anyhow::Result<ExitKind> {
     let mut table = Table::new([
         Column::new("client").at_least(8),
@@ -58,13 +86,17 @@ fn overview(app: &App, fleet: &Fleet, vault: &Vault, clients: &[&Client]) -> any
         Column::new("problem").at_least(10),
     ]);
     let mut exit = ExitKind::Ok;
-    for client in clients {
+    for (client, found) in clients.iter().zip(opened(fleet, vault, clients)) {
         let name = client.name.as_str();
         let state = State::read(&fleet.state_dir(), name);
         // One that cannot be read hides no other.
-        let (found, problem) = match snapshots(fleet, vault, client) {
+        let (found, problem) = match found {
             Ok(found) => {
-                (found, state.failure.as_ref().map(|failure| format!("last run failed: {}", failure.message)))
+                let failed =
+                    state.failure.as_ref().map(|failure| format!("last run failed: {}", failure.message));
+                let disproof = state.disproof.as_ref();
+                let disproof = disproof.map(|disproof| format!("does not restore: {}", disproof.message));
+                (found, failed.or(disproof))
             }
             Err(error) => {
                 exit = ExitKind::ClientFailed;
@@ -114,9 +146,9 @@ fn all(app: &App, fleet: &Fleet, vault: &Vault, clients: &[&Client]) -> anyhow::
         Column::new("added").right().droppable(1),
         Column::new("").at_least(0),
     ]);
-    for client in clients {
+    for (client, found) in clients.iter().zip(opened(fleet, vault, clients)) {
         let name = client.name.as_str();
-        for snapshot in snapshots(fleet, vault, client)? {
+        for snapshot in found? {
             if app.global.json {
                 app.out(&record(name, &snapshot).to_string())?;
                 continue;

@@ -5,6 +5,7 @@ mod dump;
 mod export;
 mod key;
 mod list;
+mod prove;
 mod prune;
 mod show;
 mod verify;
@@ -16,7 +17,7 @@ use super::targets::Targets;
 use crate::backup::{Browser, Repository, Snapshot};
 use crate::event::ExitKind;
 
-/// Look into the backups: list, show, verify, prune, take files out
+/// Look into the backups: list, show, verify, prove, prune, take files out
 ///
 /// A SNAPSHOT is `latest`, the beginning of an id, or a time such as 2026-11-20 or
 /// 2026-11-20T02:00Z, which means the last one up to then.
@@ -34,6 +35,7 @@ enum Command {
     Dump(dump::Args),
     Export(export::Args),
     Verify(verify::Args),
+    Prove(prove::Args),
     Prune(prune::Args),
     #[command(name = "recovery-key")]
     RecoveryKey(key::Args),
@@ -47,6 +49,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         Command::Dump(args) => dump::run(app, args),
         Command::Export(args) => export::run(app, args),
         Command::Verify(args) => verify::run(app, args),
+        Command::Prove(args) => prove::run(app, args),
         Command::Prune(args) => prune::run(app, args),
         Command::RecoveryKey(args) => key::run(app, args),
     }

@@ -33,7 +33,7 @@ pub struct Args {
     pub read_data_subset: Option<f64>,
 }
 
-fn parse_percent(text: &str) -> Result<f64, String> {
+pub fn parse_percent(text: &str) -> Result<f64, String> {
     let number: Option<f64> = text.strip_suffix('%').unwrap_or(text).parse().ok();
     number
         .filter(|share| *share > 0.0 && *share <= 100.0)

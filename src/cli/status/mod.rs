@@ -90,7 +90,10 @@ pub enum Format {
 
 /// What is shown of one look.
 struct View {
+    /// Those that are shown.
     list: Vec<Status>,
+    /// How many of all are well.
+    count: String,
     exit: ExitKind,
     interrupted: bool,
 }
@@ -116,7 +119,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
             app.out(prometheus::render(&view.list, jiff::Timestamp::now()).trim_end())?;
         } else {
             let shown = table::Shown { wide: args.wide, now: jiff::Timestamp::now(), look: app.stdout };
-            table::show(app, &view.list, &shown)?;
+            table::show(app, &view, &shown)?;
         }
         match args.watch {
             Some(seconds) if !view.interrupted => std::thread::sleep(Duration::from_secs(seconds.into())),
@@ -134,6 +137,8 @@ fn view(app: &App, fleet: &Fleet, clients: &[&Client], args: &Args) -> anyhow::R
     };
     let mut list: Vec<Status> = list.into_iter().map(remembered).collect();
     let exit = looking::exit(&list, interrupted);
+    let well = list.iter().filter(|status| status.well()).count();
+    let count = format!("{well} of {} well", list.len());
     if args.problems {
         list.retain(|status| !status.well());
     }
@@ -144,7 +149,7 @@ fn view(app: &App, fleet: &Fleet, clients: &[&Client], args: &Args) -> anyhow::R
         None if json => {}
         None => list.sort_by_key(|status| (status.well(), status.reachable)),
     }
-    Ok(View { list, exit, interrupted })
+    Ok(View { list, count, exit, interrupted })
 }
 
 /// What is not known comes last; equals stay in the order of the registry.
@@ -187,5 +192,6 @@ fn pulled(state: &State, now: jiff::Timestamp) -> Option<Pulled> {
         snapshot: last.snapshot,
         proved: state.proof.as_ref().filter(|proof| proof.ok).map(|proof| proof.at.clone()),
         failure: state.failure.as_ref().map(|failure| failure.message.clone()),
+        disproof: state.disproof.as_ref().map(|disproof| disproof.message.clone()),
     })
 }

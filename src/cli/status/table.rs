@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::super::App;
 use super::super::looking;
+use super::View;
 use crate::status::{Status, Tls};
 use crate::ui::{self, Cell, Column, Look, Role, Symbol, Table};
 
@@ -23,7 +24,8 @@ const NAMES: usize = 3;
 
 /// The whole table on standard output; the count and what to do on standard error. On a terminal all of it has
 /// room on the screen, as far as that can be.
-pub fn show(app: &App, list: &[Status], shown: &Shown) -> anyhow::Result<()> {
+pub fn show(app: &App, view: &View, shown: &Shown) -> anyhow::Result<()> {
+    let list = &view.list;
     let remedies = looking::remedies(list);
     let rows = if shown.look.terminal { shown.look.rows } else { usize::MAX / 2 };
     let to_do = if shown.look.terminal { (2 * remedies.len() + 1).min(rows / 3) } else { TO_DO };
@@ -34,15 +36,9 @@ pub fn show(app: &App, list: &[Status], shown: &Shown) -> anyhow::Result<()> {
     if let Some(folded) = folded {
         app.out(&folded)?;
     }
-    app.tell(&count(list));
+    app.tell(&format!("{}\n", view.count));
     app.tell(&looking::what_to_do(&remedies, to_do));
     Ok(())
-}
-
-/// "97 of 100 well".
-pub fn count(list: &[Status]) -> String {
-    let well = list.iter().filter(|status| status.well()).count();
-    format!("{well} of {} well\n", list.len())
 }
 
 /// The table, and the clients that are well as names where not all rows have room.
@@ -162,7 +158,9 @@ fn fields() -> Vec<Field> {
         }),
         field(Column::new("disk").right().droppable(1), |status, _| percent_of(status.disk_percent)),
         field(Column::new("mem").right().droppable(4), |status, _| percent_of(status.memory_percent)),
-        wide(Column::new("load").droppable(10), |status, _| or_nothing(status.load.clone())),
+        wide(Column::new("load").right().droppable(10), |status, _| {
+            or_nothing(status.load.as_ref().and_then(|load| load.split(' ').nth(2)).map(str::to_owned))
+        }),
         field(Column::new("backup").droppable(1), |status, _| match &status.backup {
             None => or_nothing(status.provisioned.then(|| "none yet".to_owned())),
             Some(backup) if backup.ok => format!("{} h ago", backup.age_hours).into(),
@@ -172,7 +170,7 @@ fn fields() -> Vec<Field> {
             let pulled = status.pulled.as_ref().filter(|pulled| !pulled.at.is_empty());
             pulled.map_or_else(|| "never".to_owned(), |pulled| format!("{} h ago", pulled.age_hours)).into()
         }),
-        wide(Column::new("proved").droppable(8), |status, shown| {
+        field(Column::new("proved").droppable(6), |status, shown| {
             let proved = status.pulled.as_ref().and_then(|pulled| pulled.proved.as_ref());
             proved
                 .and_then(|at| age(at, shown.now))

@@ -59,7 +59,7 @@ pub fn watch(
                     if screen.is_none() {
                         let shown = Shown { wide: args.wide, now: jiff::Timestamp::now(), look: app.stdout };
                         app.out(&format!("-- {} --", clock()))?;
-                        table::show(app, &found.list, &shown)?;
+                        table::show(app, &found, &shown)?;
                     }
                     last = Some(found);
                     next = Some(Instant::now() + every);
@@ -113,7 +113,7 @@ fn frame(app: &App, last: Option<&View>, args: &Args, next: Option<Instant>) -> 
         lines.truncate(room.saturating_sub(1));
         lines.push(format!("and {more} more lines: a larger window shows them"));
     }
-    lines.push(table::count(&view.list).trim_end().to_owned());
+    lines.push(view.count.clone());
     let to_do = looking::what_to_do(&remedies, below);
     lines.extend(to_do.lines().take(below).map(|line| ui::fitted(line, look.width, look.ellipsis())));
     lines

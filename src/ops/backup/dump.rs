@@ -74,9 +74,11 @@ impl Facts {
     }
 }
 
+/// Schemas that are the database's own, as a condition on `pg_namespace n`.
+pub(super) const OWN: &str = "n.nspname not in ('pg_catalog', 'information_schema') and n.nspname !~ '^pg_'";
+
 /// What psql reads. `dump` is the program that writes the dump, without its connection.
 fn script(dump: &str) -> String {
-    let own = "n.nspname not in ('pg_catalog', 'information_schema') and n.nspname !~ '^pg_'";
     format!(
         r"\set QUIET 1
 \pset tuples_only on
@@ -89,14 +91,14 @@ select pg_export_snapshot() as fleet_snapshot \gset
 \setenv FLEET_SNAPSHOT :fleet_snapshot
 select '{SAYS}' || json_build_object('about', 'database', 'server', split_part(current_setting('server_version'), ' ', 1),
     'bytes', pg_database_size(current_database()),
-    'tables', (select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p') and {own}));
+    'tables', (select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p') and {OWN}));
 select to_regclass('fleet_migrations') is not null as fleet_migrated \gset
 \if :fleet_migrated
 select '{SAYS}' || json_build_object('about', 'migration', 'name', max(name)) from fleet_migrations having count(*) > 0;
 \endif
 select format('select %L || json_build_object(''about'', ''rows'', ''table'', %L, ''rows'', count(*), ''bytes'', %s) from only %s', '{SAYS}', c.oid::regclass, pg_table_size(c.oid), c.oid::regclass)
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind = 'r' and {own} order by pg_table_size(c.oid) desc, c.oid::regclass::text limit {COUNTED} \gexec
+    where c.relkind = 'r' and {OWN} order by pg_table_size(c.oid) desc, c.oid::regclass::text limit {COUNTED} \gexec
 \set fleet_dumped `{dump} --snapshot=$FLEET_SNAPSHOT >&3 </dev/null && echo on || echo off`
 \if :fleet_dumped
 \else

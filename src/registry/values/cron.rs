@@ -75,6 +75,17 @@ impl CronLine {
         }
         Ok(CronLine(fields.join(" ")))
     }
+
+    /// The numbers that each field names, one bit each.
+    #[must_use]
+    pub fn sets(&self) -> [u64; 5] {
+        let mut sets = [0; 5];
+        for ((field, text), set) in FIELDS.iter().zip(self.split(' ')).zip(&mut sets) {
+            // It was checked when it was made.
+            *set = field.parse(text).unwrap_or_default();
+        }
+        sets
+    }
 }
 
 fn some_day_exists(days: u64, months: u64) -> bool {

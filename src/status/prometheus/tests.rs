@@ -27,6 +27,7 @@ fn list() -> Vec<Status> {
         snapshot: "3f9a".into(),
         proved: None,
         failure: None,
+        disproof: None,
     };
     let mut odd = of("odd", "hostile");
     odd.sentry = Some(crate::status::Sentry { status: "a\"b\\c".into(), environment: Some("d\ne".into()) });

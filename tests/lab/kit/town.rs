@@ -49,7 +49,7 @@ fn build() -> Town {
         Fleet::client(
             host,
             &format!(
-                "email = \"admin@{}\"\nsentry = {{ dsn = \"{dsn}\" }}\nbackup = {{ keep = {{ daily = 2 }} }}\n\
+                "email = \"admin@{}\"\nsentry = {{ dsn = \"{dsn}\" }}\nbackup = {{ keep = {{ last = 0, daily = 2 }} }}\n\
                  env = {{ PUBLIC_NAME = {name:?} }}\n{more}",
                 host.domain()
             ),

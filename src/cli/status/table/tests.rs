@@ -25,6 +25,7 @@ fn of(client: &str, host: &str) -> Status {
         snapshot: "3f9a".into(),
         proved: Some("2026-11-01T03:00:00Z".into()),
         failure: None,
+        disproof: None,
     };
     Status::of(&expected(client), &facts, 0.25, None).with_pulled(Some(pulled))
 }
