@@ -185,6 +185,7 @@ main() {
         name=$(client_name "$1")
         need_root
         require_host "$name"
+        lab_dir_prepare
         stage "$name: replace" host_replace "$name"
         ;;
     heal)

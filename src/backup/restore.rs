@@ -2,7 +2,7 @@
 //! Nothing is written here in between.
 
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use async_trait::async_trait;
@@ -136,10 +136,15 @@ impl Opened {
             } else if one.node.is_symlink() {
                 std::os::unix::fs::symlink(one.node.node_type.to_link(), &path).map_err(local)?;
             } else {
-                let mode = if one.node.meta.mode.unwrap_or(0) & 0o111 == 0 { 0o600 } else { 0o700 };
                 let mut options = std::fs::File::options();
-                let mut file = options.write(true).create_new(true).mode(mode).open(&path).map_err(local)?;
+                let mut file = options.write(true).create_new(true).mode(0o600).open(&path).map_err(local)?;
                 self.browser.dump(&one.node, &mut file)?;
+            }
+            // As it was: what is built from it is read by other users than root.
+            if !one.node.is_symlink() {
+                let mode =
+                    one.node.meta.mode.unwrap_or(0) & 0o777 | if one.node.is_dir() { 0o700 } else { 0 };
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).map_err(local)?;
             }
         }
         Ok(())

@@ -101,8 +101,12 @@ pub(super) fn plan(desired: &Desired, facts: &Facts) -> Result<(Vec<Step>, Optio
     }
     if let (Some(database), Some(names), Some(wanted)) = (database, &names, &restore.database) {
         steps.extend(fill(restore, database, names, wanted, facts));
+        steps.extend(migrate(desired, database, names, wanted, facts));
     }
     steps.extend(restore.folders.iter().map(|folder| bring(desired, restore, folder)));
+    if let (Some(first), Some(why)) = (steps.first_mut(), &restore.unsafe_because) {
+        first.details.insert(0, format!("no safety snapshot: {why}"));
+    }
     let critical = steps.len();
     steps.push(swap(&exchange, restore));
     let mut undo = None;
@@ -251,6 +255,44 @@ fn fill(
     steps
 }
 
+/// Migrations that what serves has and an older snapshot has not: the release stays, so the database comes
+/// up to it before they meet.
+fn migrate(
+    desired: &Desired,
+    database: &Database,
+    names: &Names,
+    wanted: &RestoredDatabase,
+    facts: &Facts,
+) -> Vec<Step> {
+    let into = Database { name: names.filling.clone(), ..database.clone() };
+    let lacks = |name: &String| wanted.migration.as_ref().is_none_or(|last| name > last);
+    let applied: Vec<&String> = facts.migrations.iter().flat_map(|applied| applied.keys()).collect();
+    let known = &desired.release.migrations;
+    let mut steps: Vec<Step> = known
+        .iter()
+        .filter(|migration| applied.contains(&&migration.name) && lacks(&migration.name))
+        .map(|migration| {
+            let title = format!("migrate {} in the restored database", migration.name);
+            Step::run(title, Change::Create, Server::Inside(into.clone()).migrate(migration, &desired.who))
+                .detail("the release that serves has it, and the snapshot is older")
+                .hint("the database in service was not touched")
+        })
+        .collect();
+    let missing: Vec<&str> = applied
+        .into_iter()
+        .filter(|name| lacks(name) && !known.iter().any(|migration| migration.name == **name))
+        .map(String::as_str)
+        .collect();
+    if !missing.is_empty() {
+        steps.push(
+            Step::run("look at its migrations", Change::Nothing, into.wait_ready())
+                .detail(format!("what serves has {}, and the source here does not", missing.join(", ")))
+                .detail("the release may need it: `fleet update` from its own source brings it"),
+        );
+    }
+    steps
+}
+
 fn bring(desired: &Desired, restore: &Restore, folder: &RestoredFolder) -> Step {
     let name = folder.place.strip_prefix("files/").unwrap_or(&folder.place);
     let what = if folder.only.is_empty() { "everything".to_owned() } else { folder.only.join(", ") };
@@ -287,7 +329,6 @@ fn swap(exchange: &Exchange<'_>, restore: &Restore) -> Step {
     let newer =
         (!restore.folders.is_empty()).then(|| "files that the snapshot does not have stay".to_owned());
     Step::run(format!("exchange {what}"), Change::Modify, exchange.swap())
-        .details(restore.unsafe_because.as_ref().map(|why| format!("no safety snapshot: {why}")))
         .details(still.map(str::to_owned))
         .details(kept)
         .details(newer)

@@ -243,14 +243,20 @@ fn migrations(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) -> Result
     }
     for migration in pending {
         // Planned again once the database answers, so this shows in a preview only.
-        let unsure = facts.migrations.is_none() && facts.state.is_some();
+        let unsure = match (&facts.migrations, &desired.restore) {
+            (None, Some(_)) => Some("unless the snapshot has it"),
+            (None, None) if facts.state.is_some() => {
+                Some("unless it is applied: the database does not answer now")
+            }
+            _ => None,
+        };
         steps.push(
             Step::run(
                 format!("migrate {}", migration.name),
                 Change::Modify,
                 database.migrate(migration, &desired.who),
             )
-            .details(unsure.then(|| "unless it is applied: the database does not answer now".to_owned()))
+            .details(unsure.map(str::to_owned))
             .hint("the migration was undone as a whole; the release before still serves"),
         );
     }

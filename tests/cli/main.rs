@@ -11,6 +11,7 @@ mod life;
 mod notify;
 mod poison;
 mod registry;
+mod restore;
 mod runs;
 mod secrets;
 #[path = "../support/sshd.rs"]

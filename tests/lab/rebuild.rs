@@ -66,7 +66,7 @@ fn a_client_leaves_and_one_that_was_destroyed_is_rebuilt() {
     assert!(!leaving.read("clients.toml").contains(&format!("[clients.{client}]")));
     let left = host.sh(
         "docker ps -aq; docker volume ls -q; docker network ls -q --filter label=com.docker.compose.project; docker image ls -q 'geoclic/*'
-ls -d /opt/geoclic /etc/cron.d/fleet-geoclic /etc/systemd/system/fleet-geoclic.service /etc/letsencrypt/live/* /run/fleet/geoclic.lease 2>/dev/null; true",
+ls -d /opt/geoclic /etc/cron.d/fleet-geoclic /etc/systemd/system/fleet-geoclic.service /etc/letsencrypt/live/*/ /run/fleet/geoclic.lease 2>/dev/null; true",
     );
     assert_eq!(left.ok(), "", "nothing of the stack is left");
 

@@ -232,6 +232,30 @@ fn a_killed_restore_leaves_a_client_that_serves_and_the_next_finishes() {
     }
 }
 
+/// The release stays, so an older database comes up to it.
+#[test]
+fn a_snapshot_that_is_older_than_the_release_is_migrated() {
+    let town = town();
+    let (fleet, host) = (&town.fleet, &town.one);
+    let client = host.name.as_str();
+    psql(host, "geoclic", "drop table photos; delete from fleet_migrations where name = '003_photos.sql';");
+    let saved = fleet.run(&["backup", client]);
+    fleet.run(&["migrate", client, "--yes"]).expect(0);
+    saved.expect(0);
+    let ran = fleet.run(&["restore", client, "--database", "--yes", "--json"]).expect(0);
+    ran.outcome(client, "changed");
+    assert!(
+        ran.steps().contains(&"migrate 003_photos.sql in the restored database".to_owned()),
+        "{:?}",
+        ran.steps()
+    );
+    well(host);
+    let health = get(host, "/api/health").json();
+    assert_eq!(health["migrations"]["latest"], "003_photos.sql", "{health}");
+    assert_eq!(psql(host, "geoclic", "select count(*) from photos;"), "0");
+    fleet.run(&["update", client, "--yes", "--json"]).expect(0);
+}
+
 /// Files that stand in the way are found out before anything changes places.
 #[test]
 fn a_restore_that_fails_puts_back_what_was() {
@@ -250,7 +274,7 @@ create view fleet_migrations as select * from kept where 1 / length(current_sett
     host.sh(&format!("mv {folder} {folder}.aside; mkdir {folder}")).ok();
     let ran = fleet.run(&["restore", client, "--yes", "--json"]);
     host.sh(&format!("rmdir {folder}; mv {folder}.aside {folder}")).ok();
-    let ended = ran.expect(1).outcome(client, "rolled back");
+    let ended = ran.expect(1).outcome(client, "rolled-back");
     assert!(
         ended["fault"]["message"].to_string().contains("is a file in the snapshot and a folder there"),
         "{ended:#}"
@@ -265,7 +289,7 @@ create view fleet_migrations as select * from kept where 1 / length(current_sett
     // The newest two are safety snapshot and the one that does not become healthy.
     let id = snapshots[1]["id"].as_str().expect("an id");
     let ended = fleet.run(&["restore", client, "--snapshot", id, "--yes", "--json"]).expect(1);
-    let ended = ended.outcome(client, "rolled back");
+    let ended = ended.outcome(client, "rolled-back");
     assert_eq!(ended["fault"]["step"], "wait until healthy", "{ended:#}");
     well(host);
     assert_eq!(psql(host, "geoclic", "select oid from pg_database where datname = 'geoclic';"), before);

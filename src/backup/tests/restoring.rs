@@ -99,6 +99,19 @@ fn files_come_back_with_mode_and_time() {
     }
 }
 
+/// What images are built from is read by other users than root.
+#[test]
+fn a_folder_is_unpacked_with_its_modes() {
+    let rig = Rig::new();
+    rig.backup(&Rig::good()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    opened(&rig).unpack("files/folders", dir.path()).unwrap();
+    let mode = |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().mode() & 0o7777;
+    assert_eq!(mode("a.jpg"), 0o640);
+    assert_eq!(std::fs::read(dir.path().join("b/c.jpg")).unwrap(), noise(10, 3));
+    assert!(opened(&rig).unpack("files/folders", dir.path()).is_err(), "nothing is overwritten");
+}
+
 #[test]
 fn a_folder_that_was_empty_is_an_empty_folder() {
     let rig = Rig::new();

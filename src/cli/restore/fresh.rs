@@ -26,6 +26,10 @@ use crate::vault::Vault;
 /// Where a snapshot has the source of its release, and the client's secrets.
 const SOURCE: &str = "files/release/source";
 const SECRETS: &str = "client/secrets.age";
+/// Begins the name of a folder that the source is unpacked to.
+const PREFIX: &str = "restore-";
+/// A folder that a run which was killed left is older than any run that goes on.
+const OLD: Duration = Duration::from_secs(24 * 3600);
 /// How long one edit waits for another.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -42,8 +46,9 @@ pub fn run(app: &App, fleet: &Fleet, client: &Client, args: &Args) -> anyhow::Re
     }
     let work = target.state_dir();
     fs_atomic::create_folder(&work, 0o700)?;
+    sweep(&work);
     let folder = tempfile::Builder::new()
-        .prefix("restore-")
+        .prefix(PREFIX)
         .tempdir_in(&work)
         .with_context(|| format!("no folder can be made in {}", work.display()))?;
     let source = source(&stack, &opened, folder.path())?;
@@ -59,6 +64,17 @@ pub fn run(app: &App, fleet: &Fleet, client: &Client, args: &Args) -> anyhow::Re
         settle(app, fleet, client, ip, exit)?;
     }
     Ok(exit)
+}
+
+/// Takes away what runs that were killed left behind. What cannot go is no fault.
+fn sweep(work: &Path) {
+    for entry in std::fs::read_dir(work).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let age = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
+        if ours && age.is_some_and(|age| age > OLD) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// The registry's text with another address for a client.

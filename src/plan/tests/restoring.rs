@@ -87,6 +87,26 @@ fn what_a_cut_restore_left_goes_only_where_a_backup_holds_it() {
 }
 
 #[test]
+fn an_older_database_comes_up_to_the_release_before_they_meet() {
+    let mut old = restore();
+    let desired = wished(restore());
+    let facts = hosts::facts("current", &desired);
+    let applied: Vec<&String> = facts.migrations.iter().flat_map(|applied| applied.keys()).collect();
+    assert!(applied.len() >= 2, "{applied:?}");
+    old.database.as_mut().unwrap().migration = Some(applied[0].clone());
+    let titles = |restore: Restore| -> Vec<String> {
+        let desired = wished(restore);
+        let plan = plan(Stage::Restore, &desired, &facts).unwrap();
+        plan.steps.into_iter().map(|step| step.title).filter(|title| title.starts_with("migrate")).collect()
+    };
+    let wanted: Vec<String> =
+        applied[1..].iter().map(|name| format!("migrate {name} in the restored database")).collect();
+    assert_eq!(titles(old.clone()), wanted);
+    old.database.as_mut().unwrap().migration = applied.last().map(|name| (*name).clone());
+    assert_eq!(titles(old), Vec::<String>::new());
+}
+
+#[test]
 fn a_host_that_cannot_take_it_is_not_touched() {
     let hint = |desired: &Desired, host: &str| refused(Stage::Restore, desired, host);
     let whole = wished(restore());
