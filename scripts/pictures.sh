@@ -81,10 +81,18 @@ wait_for 900 'build portail'
 picture provision "fleet provision --all --yes" 100
 wait_for 900 '3 clients:'
 
-wide 120
-type_in 'fleet status'
+wide 110
+type_in "fleet exec client-2 --sudo -- docker stop -t 1 geoclic-portail-1; clear; fleet status"
 wait_for 60 'of 3 well'
 picture status "fleet status" 110
+type_in 'fleet exec client-2 --sudo -- docker start geoclic-portail-1'
+wait_for 60 'geoclic-portail-1'
+
+wide 110 16
+type_in 'fleet logs --all --service api --service worker --tail 4 --follow'
+sleep 20
+picture logs "fleet logs --all --follow" 110
+tmux -L "$SCREEN" send-keys -t it C-c
 
 wide 100
 cp -r "$ROOT/tests/apps/geoclic" "$WORK/code"

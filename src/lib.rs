@@ -19,6 +19,7 @@ pub mod words;
 
 pub mod event;
 pub mod facts;
+pub mod logs;
 pub mod ops;
 pub mod plan;
 

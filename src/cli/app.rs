@@ -6,7 +6,7 @@ use super::context::Fleet;
 use super::global::Limits;
 use super::global::{ColorWhen, Global};
 use super::running::Run;
-use crate::engine::Answer;
+use crate::engine::{Answer, Hear};
 use crate::event::{ExitKind, Outcome};
 use crate::shell::Cmd;
 use crate::ssh::{Sink, Target};
@@ -133,11 +133,29 @@ impl App {
         questions: Vec<(Target, Cmd)>,
         limits: &Limits,
     ) -> anyhow::Result<Answers> {
+        self.ask_heard(fleet, verb, questions, limits, None)
+    }
+
+    /// The same; with `hear` what they print is seen as it comes, and nothing else is shown.
+    ///
+    /// # Errors
+    /// When no runtime can be started.
+    pub fn ask_heard(
+        &self,
+        fleet: &Fleet,
+        verb: &str,
+        questions: Vec<(Target, Cmd)>,
+        limits: &Limits,
+        hear: Option<Hear>,
+    ) -> anyhow::Result<Answers> {
         let names = questions.iter().map(|(target, _)| target.name.clone()).collect();
         let runtime = super::running::runtime()?;
         let answers = runtime.block_on(async {
             let mut run = Run::look(self, fleet, &super::running::new_run(), verb, names, limits);
-            let answers = run.drive(async |engine| engine.ask(questions).await).await;
+            if hear.is_some() {
+                run.hush();
+            }
+            let answers = run.drive(async |engine| engine.ask_heard(questions, hear).await).await;
             Answers { answers, interrupted: run.end() }
         });
         super::running::shut_down(runtime);

@@ -54,8 +54,8 @@ pub struct Args {
 
 /// How long one check waits for another that runs.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Remedies that are shown below the table.
-const MOST_REMEDIES: usize = 20;
+/// Lines of what is to be done below the table.
+const TO_DO: usize = 41;
 
 pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
@@ -74,7 +74,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
             return Err(error);
         }
     };
-    let exit = exit(&list, interrupted);
+    let exit = looking::exit(&list, interrupted);
     let mut memory = Memory::default();
     let mut changes = Vec::new();
     let now = Timestamp::now().as_second();
@@ -101,18 +101,6 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         show(app, &list, &memory, now)?;
     }
     Ok(exit)
-}
-
-fn exit(list: &[Status], interrupted: bool) -> ExitKind {
-    if interrupted {
-        ExitKind::Interrupted
-    } else if !list.is_empty() && list.iter().all(|status| !status.reachable) {
-        ExitKind::NoneReachable
-    } else if list.iter().all(Status::well) {
-        ExitKind::Ok
-    } else {
-        ExitKind::ClientFailed
-    }
 }
 
 fn title(changes: &[Change], list: &[Status]) -> String {
@@ -162,7 +150,6 @@ fn show(app: &App, list: &[Status], memory: &Memory, now: i64) -> anyhow::Result
     ]);
     let mut sorted: Vec<&Status> = list.iter().filter(|status| !status.well()).collect();
     sorted.sort_by_key(|status| status.reachable);
-    let mut remedies = Vec::new();
     for status in sorted {
         for finding in failing(status) {
             let since = memory.since(&status.client, &finding.check);
@@ -172,21 +159,12 @@ fn show(app: &App, list: &[Status], memory: &Memory, now: i64) -> anyhow::Result
                 since.map_or(String::new(), |since| lasted(now.saturating_sub(since))).into(),
                 Cell::new(Role::Bad, &finding.text),
             ]);
-            remedies.push(format!("{} {}: {}\n", status.client, finding.check, finding.remedy));
         }
     }
     app.table(&table)?;
     let well = list.iter().filter(|status| status.well()).count();
     app.tell(&format!("{well} of {} well\n", list.len()));
-    if !remedies.is_empty() {
-        app.tell("what to do:\n");
-    }
-    for remedy in remedies.iter().take(MOST_REMEDIES) {
-        app.tell(&format!("  {remedy}"));
-    }
-    if remedies.len() > MOST_REMEDIES {
-        app.tell(&format!("  and {} more; --json has them all\n", remedies.len() - MOST_REMEDIES));
-    }
+    app.tell(&looking::what_to_do(&looking::remedies(list), TO_DO));
     Ok(())
 }
 

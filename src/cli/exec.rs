@@ -3,6 +3,7 @@
 mod show;
 
 use std::io::Read as _;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -17,7 +18,7 @@ use crate::registry::Client;
 use crate::shell::{Cmd, Stdin};
 use crate::ssh::Stream;
 use crate::ui::Out;
-use show::Live;
+use show::{Live, LiveMany};
 
 /// Longest input that is sent to every host, in bytes.
 const MOST_INPUT: u64 = 64 << 20;
@@ -26,12 +27,15 @@ const MOST_INPUT: u64 = 64 << 20;
 ///
 /// The words after -- are one command and its arguments, passed on as they are; for pipes and
 /// variables use sh -c. One host's output is shown as it comes; that of many is shown when all have
-/// answered, equal outputs once. The exit code is 0 when every command ended with 0, 1 when one did
-/// not or a host gave no answer, 4 when no host was reached. It never asks for confirmation.
+/// answered, equal outputs once, or with --live as it comes, each line behind its client's name. Up to
+/// 64 MiB of standard input are sent with --stdin, and 16 MiB of each output are kept. The exit code is
+/// 0 when every command ended with 0, 1 when one did not or a host gave no answer, 4 when no host was
+/// reached. It never asks for confirmation.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   fleet exec --all -- uptime
   fleet exec --tag prod --sudo -- sh -c 'df -h / | tail -n 1'
+  fleet exec --all --live --sudo -- apt-get -qq update
   fleet exec ville-lyon --service api -- python manage.py createsuperuser --noinput
   fleet exec ville-lyon --service db --stdin -- psql -U geoclic < report.sql
   fleet exec --all --json -- cat /etc/debian_version | jq -r '[.client, .stdout] | @tsv'")]
@@ -50,6 +54,10 @@ pub struct Args {
     /// Send standard input to the command, on every host the same
     #[arg(long)]
     pub stdin: bool,
+
+    /// Show the output of many as it comes, each line behind its client's name
+    #[arg(long)]
+    pub live: bool,
 
     /// Leave control characters in the output
     #[arg(long)]
@@ -76,11 +84,19 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     }
     let single = if questions.len() == 1 && !app.global.json { questions.pop() } else { None };
     let Some(question) = single else {
+        if args.live && !app.global.json {
+            let live = LiveMany::new(app, &clients, args.raw);
+            let hear = Arc::clone(&live);
+            let hear = move |place: usize, stream: Stream, chunk: &[u8]| hear.take(place, stream, chunk);
+            let answers = app.ask_heard(&fleet, "exec", questions, &args.limits, Some(Arc::new(hear)))?;
+            live.finish()?;
+            return Ok(answers.exit(show::summary(app, &answers.answers)));
+        }
         let answers = app.ask(&fleet, "exec", questions, &args.limits)?;
         let bad = show::all(app, &answers.answers, args.raw)?;
         return Ok(answers.exit(bad));
     };
-    let mut live = Live::new(args.raw, Out::stdout());
+    let mut live = Live::new(args.raw, Out::stdout(), String::new());
     let answers = {
         let mut sink = |stream: Stream, chunk: &[u8]| live.take(stream, chunk);
         app.listen(&fleet, "exec", question, &args.limits, &mut sink)?

@@ -8,13 +8,14 @@ use super::database;
 use super::global::Limits;
 use crate::backup::State;
 use crate::check::{self, Clock};
-use crate::event::Outcome;
+use crate::event::{ExitKind, Outcome};
 use crate::facts::Facts;
 use crate::ops::probe::{Own, Question, probe};
 use crate::registry::Client;
 use crate::shell::Cmd;
 use crate::stack::{Check, Stack};
 use crate::status::{Expected, Status};
+use crate::ui;
 
 pub struct Looked {
     /// In the order of the clients.
@@ -66,6 +67,81 @@ pub fn look(
         }
     });
     Ok(Looked { list: list.collect(), interrupted: answers.interrupted })
+}
+
+/// The exit code of a look: 0 when every client is well.
+#[must_use]
+pub fn exit(list: &[Status], interrupted: bool) -> ExitKind {
+    if interrupted {
+        ExitKind::Interrupted
+    } else if !list.is_empty() && list.iter().all(|status| !status.reachable) {
+        ExitKind::NoneReachable
+    } else if list.iter().all(Status::well) {
+        ExitKind::Ok
+    } else {
+        ExitKind::ClientFailed
+    }
+}
+
+/// One thing to do, for one client or for all with whom the same is wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Remedy {
+    clients: Vec<String>,
+    check: String,
+    text: String,
+    /// With the word CLIENT where it is about several.
+    remedy: String,
+}
+
+/// What to do about everything that is wrong; unreachable clients first.
+#[must_use]
+pub fn remedies(list: &[Status]) -> Vec<Remedy> {
+    let mut sorted: Vec<&Status> = list.iter().filter(|status| !status.well()).collect();
+    sorted.sort_by_key(|status| status.reachable);
+    let mut all: Vec<(Remedy, String)> = Vec::new();
+    for status in sorted {
+        for finding in status.findings.iter().filter(|finding| finding.state == check::State::Failing) {
+            let words = finding.remedy.split(' ');
+            let general: Vec<&str> =
+                words.map(|word| if word == status.client { "CLIENT" } else { word }).collect();
+            let general = general.join(" ");
+            let same = all.iter_mut().find(|(known, of)| {
+                (&known.check, &known.text, of) == (&finding.check, &finding.text, &general)
+            });
+            match same {
+                Some((known, of)) => {
+                    known.clients.push(status.client.clone());
+                    known.remedy.clone_from(of);
+                }
+                None => {
+                    let (check, text) = (finding.check.clone(), finding.text.clone());
+                    let clients = vec![status.client.clone()];
+                    all.push((Remedy { clients, check, text, remedy: finding.remedy.clone() }, general));
+                }
+            }
+        }
+    }
+    all.into_iter().map(|(remedy, _)| remedy).collect()
+}
+
+/// The same as text of at most so many lines, two for each; nothing where nothing is to be done.
+#[must_use]
+pub fn what_to_do(remedies: &[Remedy], most: usize) -> String {
+    let mut text = String::new();
+    if !remedies.is_empty() {
+        text.push_str("what to do:\n");
+    }
+    let shown = remedies.len().min((most.saturating_sub(1) / 2).max(1));
+    for one in &remedies[..shown] {
+        let names: Vec<&str> = one.clients.iter().map(String::as_str).collect();
+        let and = if names.len() == 1 { "" } else { "," };
+        text.push_str(&format!("  {}{and} {}: {}\n", ui::names(&names, 40), one.check, ui::flat(&one.text)));
+        text.push_str(&format!("    {}\n", ui::flat(&one.remedy)));
+    }
+    if shown < remedies.len() {
+        text.push_str(&format!("  and {} more; fleet check --json has them all\n", remedies.len() - shown));
+    }
+    text
 }
 
 fn reason(outcome: &Outcome) -> String {

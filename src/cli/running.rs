@@ -25,8 +25,6 @@ const LOOK: usize = 256;
 const CHANGE: usize = 16;
 /// Descriptors that one host may need: its connection, and rsync's pipes and sockets.
 const DESCRIPTORS: usize = 8;
-/// Journals that are kept.
-const KEPT_RUNS: usize = 500;
 
 pub struct Run {
     pub engine: Engine,
@@ -86,7 +84,7 @@ impl Run {
         let dir = fleet.state_dir().join("runs");
         let journal = Journal::create(&dir, &info.run)
             .with_context(|| format!("the journal of this run cannot be written to {}", dir.display()))?;
-        journal::prune(&dir, KEPT_RUNS).ok();
+        journal::prune(&dir, fleet.registry.fleet.keep_runs).ok();
         Ok(Run::new(app, fleet, info, verb, clients, limits, Some(journal)))
     }
 
@@ -218,11 +216,17 @@ impl Run {
     }
 
     /// Ends a run that only looked: bars go away, no summary is shown.
-    pub fn end(mut self) -> bool {
+    pub fn end(self) -> bool {
+        self.ended().1
+    }
+
+    /// The same; what each client came to, and whether it was interrupted.
+    pub fn ended(mut self) -> (Report, bool) {
         while let Ok(event) = self.events.try_recv() {
             self.take(&event);
         }
-        self.interrupted()
+        let interrupted = self.interrupted();
+        (self.report, interrupted)
     }
 }
 
@@ -249,6 +253,24 @@ fn left(cancel: &Cancel) -> Option<&'static str> {
     cancel.raise();
     cancel.raise();
     Some("interrupted (press again to end at once)")
+}
+
+/// Calls back at each Ctrl-C or request to terminate, from now to the end of the program.
+///
+/// # Errors
+/// When no thread can be started.
+pub fn on_signal(then: impl Fn() + Send + 'static) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            let mut signals = Signals::listen();
+            loop {
+                signals.next().await;
+                then();
+            }
+        });
+    })?;
+    Ok(())
 }
 
 /// Ctrl-C and the request to terminate mean the same.

@@ -16,7 +16,8 @@ use crate::ui::{self, Cell, Column, Role, Table};
 /// List the runs of this fleet directory, the newest first; show or replay one
 ///
 /// Every run that may change clients keeps a journal in .fleet/runs. A run whose end is not in its
-/// journal was cut (killed, or the machine went down), unless it still goes on.
+/// journal was cut (killed, or the machine went down), unless it still goes on. The newest 500 are
+/// kept, or as many as `keep_runs` of [fleet] says.
 #[derive(clap::Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:

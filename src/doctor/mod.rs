@@ -5,10 +5,12 @@
 mod budget;
 mod host;
 mod local;
+mod outside;
 
 pub use budget::{budget, registered};
 pub use host::{Asked, Port, Reach, host};
 pub use local::{Exposed, clock, exposed, resolved, settings};
+pub use outside::{Outside, outside, unreached};
 
 use serde::Serialize;
 

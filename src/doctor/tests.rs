@@ -179,3 +179,51 @@ fn the_exit_code_says_what_kind_of_trouble_it_is() {
     assert_eq!(exit(&[error(Area::Reach), error(Area::Secrets)], 2, 0), ExitKind::Refused);
     assert_eq!(exit(&[error(Area::Here)], 0, 0), ExitKind::ClientFailed, "--local asks no host");
 }
+
+#[test]
+fn addresses_outside_of_the_host_are_found_among_the_values() {
+    use crate::secret::Secret;
+    use crate::stack::{EnvValue, Origin, ResolvedEnv};
+    let mut env = ResolvedEnv { values: Default::default(), absent: Default::default() };
+    for (name, value) in [
+        ("A_DATABASE", "postgresql://user:Poison7Q2xK9@db.Example.net:6543/app?pgbouncer=true"),
+        ("B_REDIS", "rediss://default:x@eu1.upstash.example:6379"),
+        ("C_SENTRY", "https://key@o1.ingest.sentry.io/42"),
+        ("D_AGAIN", "https://o1.ingest.sentry.io/other"),
+        ("E_CONTAINER", "postgres://user:x@database:5432/app"),
+        ("F_OWN", "https://lyon.example.fr/api"),
+        ("G_OWN", "https://api.lyon.example.fr"),
+        ("H_LIST", "https://a.example.net,https://b.example.net"),
+        ("I_LOCAL", "http://127.0.0.1:8000"),
+        ("J_WORD", "production"),
+        ("K_ODD", "http://a$(id).example.net"),
+        ("L_MAIL", "mailto:a@example.net"),
+    ] {
+        let value = EnvValue { value: Secret::from(value), secret: true, origin: Origin::Default };
+        env.values.insert(name.to_owned(), value);
+    }
+    let found = outside(&env, "lyon.example.fr");
+    let short: Vec<String> =
+        found.iter().map(|one| format!("{} {}:{}", one.variable, one.host, one.port)).collect();
+    assert_eq!(
+        short,
+        [
+            "A_DATABASE db.example.net:6543",
+            "B_REDIS eu1.upstash.example:6379",
+            "C_SENTRY o1.ingest.sentry.io:443"
+        ]
+    );
+    let facts = Facts::parse(
+        b"outside A_DATABASE\tsilent\noutside B_REDIS\trefused\noutside C_SENTRY\topen\nend\tok\n",
+    )
+    .unwrap();
+    let findings = unreached("lyon", &found, &facts);
+    assert_eq!(
+        what(&findings),
+        [
+            "port 6543 of what A_DATABASE names does not answer the host",
+            "port 6379 of what B_REDIS names refuses the host"
+        ]
+    );
+    assert!(!format!("{findings:?}").contains("Poison7Q2xK9"));
+}

@@ -11,6 +11,7 @@ pub mod journal;
 mod lease;
 mod send;
 mod step;
+pub mod tail;
 mod work;
 
 use std::collections::HashMap;
@@ -32,7 +33,7 @@ use crate::plan::changes::Changes;
 use crate::plan::{Desired, Stage, StagePlan};
 use crate::secret::Redactor;
 use crate::shell::Cmd;
-use crate::ssh::{Output, Session, Sink, Target};
+use crate::ssh::{Output, Session, Sink, Stream, Target};
 
 /// Makes sessions; the one place where the engine meets a transport.
 #[async_trait]
@@ -99,6 +100,9 @@ pub struct Answer {
     /// When it was there, in seconds since the epoch.
     pub ended: i64,
 }
+
+/// Hears what hosts print: the place of the question, the stream, a piece that is no line.
+pub type Hear = Arc<dyn Fn(usize, Stream, &[u8]) + Send + Sync>;
 
 fn now() -> i64 {
     jiff::Timestamp::now().as_second()
@@ -171,13 +175,25 @@ impl Engine {
     /// Says one thing to each host and brings the answers back, in the order asked. Nothing is
     /// planned, no lease is taken: for commands that only look.
     pub async fn ask(&self, questions: Vec<(Target, Cmd)>) -> Vec<Answer> {
+        self.ask_heard(questions, None).await
+    }
+
+    /// The same; what they print is heard as it comes, too.
+    pub async fn ask_heard(&self, questions: Vec<(Target, Cmd)>, hear: Option<Hear>) -> Vec<Answer> {
         let order: Vec<String> = questions.iter().map(|(target, _)| target.name.clone()).collect();
-        let questions = questions.into_iter().map(|asked| (asked.0.name.clone(), asked)).collect();
+        let numbered = questions.into_iter().enumerate();
+        let questions = numbered.map(|(place, (target, cmd))| (target.name.clone(), (place, target, cmd)));
         let found = self
-            .each(questions, |engine, (target, cmd)| async move {
-                let started = Instant::now();
-                let result = engine.limited(host::ask(&engine, &target, cmd, None, started)).await;
-                engine.answered(target, result, started)
+            .each(questions.collect(), |engine, (place, target, cmd)| {
+                let hear = hear.clone();
+                async move {
+                    let started = Instant::now();
+                    let mut sink =
+                        hear.map(|hear| move |stream: Stream, chunk: &[u8]| hear(place, stream, chunk));
+                    let sink = sink.as_mut().map(|sink| sink as Sink<'_>);
+                    let result = engine.limited(host::ask(&engine, &target, cmd, sink, started)).await;
+                    engine.answered(target, result, started)
+                }
             })
             .await;
         // Whoever asked gets one answer a question, whatever happened.

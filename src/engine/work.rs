@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::host::{adapt, connect, interrupted};
 use super::{Emitter, Engine};
-use crate::event::{EventKind, Outcome, StepResult};
+use crate::event::{EventKind, Fault, Outcome, StepResult};
 use crate::shell::Cmd;
 use crate::ssh::{Session, Target};
 
@@ -36,6 +36,19 @@ impl Worked {
     #[must_use]
     pub fn adapt(&self, cmd: Cmd) -> Cmd {
         adapt(cmd, &self.target)
+    }
+
+    /// Another connection, when the one there was is cut.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn again(&self) -> Result<Arc<dyn Session>, Fault> {
+        self.engine.connector.connect(&self.target).await
+    }
+
+    /// Ends when the operator insists on an end.
+    pub async fn abandoned(&self) {
+        self.engine.cancel.abandoned().await;
     }
 
     #[must_use]

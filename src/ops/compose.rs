@@ -273,31 +273,3 @@ pub fn last_logs(stack: &str, service: &str, lines: u32) -> Cmd {
     .sudo()
     .timeout(Duration::from_secs(30))
 }
-
-/// The last log lines of services, each behind its service's name and a tab; all services when
-/// none is named.
-#[must_use]
-pub fn logs(stack: &str, services: &[String], tail: u32, since: Option<Duration>, timestamps: bool) -> Cmd {
-    let mut options = format!("--tail {tail}");
-    if let Some(since) = since {
-        options.push_str(&format!(" --since {}s", since.as_secs()));
-    }
-    if timestamps {
-        options.push_str(" --timestamps");
-    }
-    let wanted = services.iter().map(|name| format!(" {}", quote(name))).collect::<String>();
-    Cmd::script(
-        format!(
-            r#"set -u
-list=$(docker ps -a --filter label=com.docker.compose.project={stack} --format '{{{{.ID}}}} {{{{.Label "com.docker.compose.service"}}}}') || exit 1
-[ -n "$list" ] || {{ echo 'no container of this stack is there' >&2; exit 1; }}
-printf '%s\n' "$list" | sort -k2 | while read -r id service; do
-    case " {wanted} " in "  "|*" $service "*) docker logs {options} "$id" 2>&1 </dev/null | sed "s/^/$service	/" ;; esac
-done"#,
-            stack = quote(stack),
-        ),
-        Vec::<String>::new(),
-    )
-    .sudo()
-    .timeout(Duration::from_secs(120))
-}

@@ -55,6 +55,19 @@ if [ -n "$newest" ]; then say apt_lists "$newest"; fi
 if have curl && [ -n "$ACME" ]; then
     say acme "$(curl -sk --max-time 8 -o /dev/null -w '%{http_code}' "$ACME" 2>/dev/null)"
 fi
+if have curl; then
+    printf '%s\n' "$OUTSIDE" | while read -r name host port; do
+        [ -n "$port" ] || continue
+        code=0
+        met=$(curl -s --noproxy '*' --connect-timeout 5 --max-time 6 -o /dev/null -w '%{time_connect}' "telnet://$host:$port" 2>/dev/null </dev/null) || code=$?
+        case "$code $met" in
+        '6 '*) say "outside $name" unresolved ;;
+        '7 '*) say "outside $name" refused ;;
+        *.*[1-9]*) say "outside $name" open ;;
+        *) say "outside $name" silent ;;
+        esac
+    done
+fi
 address=$(getent ahosts "$DOMAIN" 2>/dev/null | awk '{ print $1 }' | sort -u | tr '\n' ' ')
 say resolves "$address"
 say end ok

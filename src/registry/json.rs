@@ -87,6 +87,7 @@ impl FleetSettings {
             "parallel": self.parallel,
             "connect_timeout": self.connect_timeout.as_secs(),
             "step_timeout": self.step_timeout.as_secs(),
+            "keep_runs": self.keep_runs,
             "transport": self.transport.word(),
             "firewall": self.firewall,
             "backup": {

@@ -21,6 +21,7 @@ pub(super) const KEYS: &[&str] = &[
     "parallel",
     "connect_timeout",
     "step_timeout",
+    "keep_runs",
     "transport",
     "firewall",
     "backup",
@@ -46,6 +47,8 @@ pub struct FleetSettings {
     pub connect_timeout: Duration,
     /// Longest time for one step on a host that names no time of its own.
     pub step_timeout: Duration,
+    /// Journals of runs that are kept.
+    pub keep_runs: usize,
     pub transport: Transport,
     /// Whether `provision` closes every port but those of ssh and the web.
     pub firewall: bool,
@@ -169,6 +172,7 @@ impl FleetSettings {
         let parallel = fleet.optional("parallel", integer(1..=1000_i64));
         let connect_timeout = fleet.optional("connect_timeout", within(1, 600));
         let step_timeout = fleet.optional("step_timeout", within(10, 86400));
+        let keep_runs = fleet.optional("keep_runs", integer(1..=100_000_i64));
         let transport = fleet.optional("transport", one_of(TRANSPORTS));
         let firewall = fleet.optional("firewall", boolean);
         let backup = fleet.optional("backup", table(Backups::read));
@@ -184,6 +188,7 @@ impl FleetSettings {
             parallel: parallel.and_then(|count| usize::try_from(count).ok()),
             connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(10)),
             step_timeout: step_timeout.unwrap_or(Duration::from_secs(1800)),
+            keep_runs: keep_runs.and_then(|count| usize::try_from(count).ok()).unwrap_or(500),
             transport: transport.unwrap_or_default(),
             firewall: firewall.unwrap_or(true),
             backup: backup.unwrap_or_default(),

@@ -14,6 +14,7 @@ pub mod error;
 pub mod json;
 pub mod lines;
 pub mod out;
+mod screen;
 pub mod style;
 pub mod summary;
 pub mod table;
@@ -23,10 +24,11 @@ mod text;
 pub use demo::{demo, demo_with};
 pub use error::HintExt;
 pub use out::Out;
+pub use screen::{Screen, keys};
 pub use style::{ColorChoice, Look, Role, Symbol, Wanted};
 pub use summary::{detail, summary};
 pub use table::{Cell, Column, Table};
-pub use text::{bytes, flat, names, seconds, whole_seconds};
+pub use text::{bytes, fit as fitted, flat, names, seconds, whole_seconds, wrap as wrapped};
 
 /// Shows a run while it happens, then what it came to.
 pub trait Renderer: Send {

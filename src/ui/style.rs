@@ -157,9 +157,29 @@ pub enum Role {
     Bad,
     Warn,
     Note,
+    /// One of [`HUES`] that tell things apart.
+    Hue(u8),
 }
 
+/// Colours that tell things apart; they mean nothing, so those of good and bad are not among the first.
+const HUES: [AnsiColor; 8] = [
+    AnsiColor::Cyan,
+    AnsiColor::Magenta,
+    AnsiColor::Blue,
+    AnsiColor::Green,
+    AnsiColor::BrightCyan,
+    AnsiColor::BrightMagenta,
+    AnsiColor::BrightBlue,
+    AnsiColor::BrightGreen,
+];
+
 impl Role {
+    /// A colour of its own for each of a few.
+    #[must_use]
+    pub fn hue(number: usize) -> Role {
+        Role::Hue((number % HUES.len()) as u8)
+    }
+
     #[must_use]
     pub fn style(self) -> Style {
         match self {
@@ -170,6 +190,7 @@ impl Role {
             Role::Bad => AnsiColor::Red.on_default().bold(),
             Role::Warn => AnsiColor::Yellow.on_default(),
             Role::Note => AnsiColor::Cyan.on_default(),
+            Role::Hue(hue) => HUES[usize::from(hue) % HUES.len()].on_default(),
         }
     }
 }

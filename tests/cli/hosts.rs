@@ -14,11 +14,12 @@ use super::support::Fleet;
 const CLIENTS: [&str; 3] = ["ville-lyon", "brest", "nantes"];
 
 /// A fleet whose clients are SSH servers here; each finds `docker` and `sudo` in a folder of its own.
-struct Town {
-    fleet: Fleet,
-    hosts: Vec<Sshd>,
+pub struct Town {
+    pub fleet: Fleet,
+    pub hosts: Vec<Sshd>,
     stack: String,
-    _tools: Vec<tempfile::TempDir>,
+    /// What each host finds programs in before all others.
+    pub tools: Vec<tempfile::TempDir>,
 }
 
 const DOCKER: &str = r#"#!/bin/sh
@@ -28,13 +29,13 @@ exec) shift; echo "docker exec $*"; cat ;;
 esac
 "#;
 
-fn tool(dir: &Path, name: &str, text: &str) {
+pub fn tool(dir: &Path, name: &str, text: &str) {
     fs::write(dir.join(name), text).unwrap();
     fs::set_permissions(dir.join(name), PermissionsExt::from_mode(0o755)).unwrap();
 }
 
 impl Town {
-    fn new(clients: usize) -> Town {
+    pub fn new(clients: usize) -> Town {
         let fleet = Fleet::with_clients();
         let user = sshd::user();
         let (mut hosts, mut tools) = (Vec::new(), Vec::new());
@@ -59,7 +60,7 @@ impl Town {
         let text =
             fleet.read("stacks/tiny/stack.toml").replace("name = \"tiny\"", &format!("name = \"{stack}\""));
         fleet.write("stacks/tiny/stack.toml", text);
-        Town { fleet, hosts, stack, _tools: tools }
+        Town { fleet, hosts, stack, tools }
     }
 
     fn exec(&self, words: &[&str]) -> super::support::Done {
@@ -126,6 +127,30 @@ fn many_hosts_say_the_same_once() {
     for host in &town.hosts {
         assert_eq!(host.connections(), 2, "one connection for each command");
     }
+}
+
+#[test]
+fn many_hosts_are_heard_while_they_speak() {
+    let town = Town::new(3);
+    let script = "echo \"$(whoishere) says\"; printf 'no end'; case $(whoishere) in brest) echo; echo bad >&2; exit 3;; esac";
+    let done = town.exec(&["--all", "--live", "--", "sh", "-c", script]);
+    assert_eq!(done.code, 1, "{}", done.all());
+    let mut lines: Vec<&str> = done.out.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "brest      | brest says",
+            "brest      | no end",
+            "nantes     | nantes says",
+            "nantes     | no end",
+            "ville-lyon | no end",
+            "ville-lyon | ville-lyon says",
+        ]
+    );
+    assert_eq!(done.err, "brest      | bad\nbrest: exit 3\n3 hosts: 2 exit 0, 1 exit 3\n");
+    let plain = town.exec(&["--all", "--live", "--plain", "--", "whoishere"]).ok().out;
+    assert!(plain.contains("brest: brest\n") && !plain.contains('|'), "{plain}");
 }
 
 #[test]

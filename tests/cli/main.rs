@@ -19,3 +19,4 @@ mod secrets;
 mod sshd;
 mod streams;
 mod support;
+mod tails;

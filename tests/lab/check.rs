@@ -105,6 +105,25 @@ fn each_fault_of_a_host_is_reported_as_itself_and_told_once() {
     fault(
         fleet,
         host,
+        &["clock"],
+        "s behind",
+        "printf '#!/bin/sh\\nexec /usr/bin/date -d \"-5 minutes\" \"$@\"\\n' >/usr/local/sbin/date; chmod 755 /usr/local/sbin/date",
+        "rm /usr/local/sbin/date; /opt/geoclic/bin/check",
+    );
+    // A small disk over the folder, full to its last byte; what is below stays as it is.
+    fault(
+        fleet,
+        host,
+        &["disk"],
+        "disk 100% full",
+        "mkdir -p /run/small && mount -t tmpfs -o size=4m small /run/small && mkdir /run/small/up /run/small/work && \
+         mount -t overlay small -o lowerdir=/opt/geoclic,upperdir=/run/small/up,workdir=/run/small/work /opt/geoclic && \
+         { dd if=/dev/zero of=/opt/geoclic/fill bs=4k 2>/dev/null || true; }",
+        "umount -l /opt/geoclic; umount -l /run/small",
+    );
+    fault(
+        fleet,
+        host,
         &["backup"],
         "nightly dump failed",
         "mv /opt/geoclic/backups/last /root/last; echo \"$(date +%s) failed no space left\" > /opt/geoclic/backups/last",
@@ -126,7 +145,24 @@ fn each_fault_of_a_host_is_reported_as_itself_and_told_once() {
         "cd /opt/geoclic/tls && cp -a fullchain.pem /root/fullchain && cp -a privkey.pem /root/privkey && openssl req -x509 -newkey rsa:2048 -nodes -days 7 -subj /CN=stale -keyout privkey.pem -out fullchain.pem 2>/dev/null",
         "cp -a /root/fullchain /opt/geoclic/tls/fullchain.pem && cp -a /root/privkey /opt/geoclic/tls/privkey.pem",
     );
+    fault(
+        fleet,
+        host,
+        &["certificate"],
+        "certificate expired",
+        EXPIRED,
+        "cp -a /root/fullchain /opt/geoclic/tls/fullchain.pem && cp -a /root/privkey /opt/geoclic/tls/privkey.pem && docker exec geoclic-nginx-1 nginx -s reload 2>/dev/null",
+    );
 }
+
+/// A certificate whose last day is long ago, on the disk and served.
+const EXPIRED: &str = "set -e
+rm -rf /root/ca; mkdir /root/ca; cd /root/ca; touch index; echo 0A >serial
+printf '[ca]\ndefault_ca=it\n[it]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=any\n[any]\ncommonName=supplied\n' >conf
+openssl req -new -newkey rsa:2048 -nodes -subj /CN=old -keyout key.pem -out request.pem 2>/dev/null
+openssl ca -batch -notext -config conf -selfsign -keyfile key.pem -in request.pem -startdate 20250101000000Z -enddate 20250201000000Z -out cert.pem 2>/dev/null
+cat cert.pem >/opt/geoclic/tls/fullchain.pem; cat key.pem >/opt/geoclic/tls/privkey.pem
+docker exec geoclic-nginx-1 nginx -s reload 2>/dev/null; sleep 2";
 
 /// The disk is full from where fleet looks: a file system of its own over the folder of the dumps cannot
 /// be seen by df of /opt/geoclic, so the limit is put below what is used.

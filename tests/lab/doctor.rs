@@ -17,9 +17,14 @@ fn faults_of_a_host_are_found_and_gone_when_they_are_mended() {
     let quiet = found(fleet, client);
     // The lab's names are in no DNS; nothing else is wrong with a host that was provisioned.
     let lab = |what: &String| {
-        what.contains("is not found in DNS") || what.contains("one key alone") || what.contains("of memory")
+        what.contains("is not found in DNS")
+            || what.contains("one key alone")
+            || what.contains("of memory")
+            || what.contains("SENTRY_DSN names")
     };
     assert!(quiet.iter().all(lab), "{quiet:#?}");
+    // Nobody listens where the lab's DSN points to, and the host says so.
+    assert!(quiet.iter().any(|what| what.starts_with("port 8020 of what SENTRY_DSN names")), "{quiet:#?}");
     let faults = [
         (
             "docker stop -t 1 geoclic-nginx-1 >/dev/null; python3 --version >/dev/null 2>&1; (nohup nc -lk 0.0.0.0 80 >/dev/null 2>&1 & echo $! >/root/nc.pid)",

@@ -16,6 +16,7 @@ mod doctor;
 mod fault_table;
 mod hooks;
 mod lease;
+mod logs;
 mod provision;
 mod pull;
 mod reach;

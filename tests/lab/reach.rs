@@ -42,7 +42,7 @@ fn a_host_that_is_gone_or_silent_stops_no_other() {
         };
         assert_eq!((reachable(good), reachable(bad)), (true.into(), false.into()), "{fault}");
         let none = none.expect(4);
-        assert!(none.stderr.contains("hint:"), "{}", none.stderr);
+        assert!(none.stderr.contains("what to do:"), "{}", none.stderr);
     }
     town.fleet.run(&["update", "--all", "--yes"]).expect(0);
 }

@@ -265,7 +265,7 @@ fn a_restore_that_fails_puts_back_what_was() {
     let (_, name, _) = given(host, "dossier");
     // The API cannot count its migrations in this one: a snapshot that does not become healthy.
     psql(host, "geoclic", "alter table fleet_migrations rename to kept;
-create view fleet_migrations as select * from kept where 1 / length(current_setting('application_name')) >= 0;");
+create view fleet_migrations as select * from kept where 1 / (case current_setting('application_name') when 'geoclic-api' then 0 else 1 end) = 1;");
     let saved = fleet.run(&["backup", client]);
     psql(host, "geoclic", "drop view fleet_migrations; alter table kept rename to fleet_migrations;");
     saved.expect(0);

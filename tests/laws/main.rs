@@ -19,6 +19,7 @@ const PURE: &[&str] = &[
     "due",
     "event",
     "facts",
+    "logs",
     "ops",
     "plan",
     "registry",

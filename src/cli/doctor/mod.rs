@@ -3,6 +3,8 @@
 mod files;
 mod network;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::App;
@@ -12,7 +14,7 @@ use super::global::Limits;
 use super::running::new_run;
 use super::targets::Targets;
 use crate::check::{self, Clock};
-use crate::doctor::{self, Area, Asked, Finding, Reach, SCHEMA, Severity};
+use crate::doctor::{self, Area, Asked, Finding, Outside, Reach, SCHEMA, Severity};
 use crate::event::{ExitKind, Outcome};
 use crate::facts::Facts;
 use crate::ops;
@@ -47,10 +49,11 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let mut findings = files::files(&fleet);
     findings.extend(files::secrets(&fleet, &clients));
     findings.extend(files::tools(&fleet, &clients));
-    findings.extend(values(&fleet, &clients)?);
+    let (found, outside) = values(&fleet, &clients)?;
+    findings.extend(found);
     let (mut asked, mut reached, mut interrupted) = (0, 0, false);
     if !args.local {
-        let looked = hosts(app, &fleet, &clients, &args.limits)?;
+        let looked = hosts(app, &fleet, &clients, &outside, &args.limits)?;
         (asked, reached, interrupted) = (clients.len(), looked.reached, looked.interrupted);
         findings.extend(looked.findings);
     }
@@ -67,15 +70,18 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     Ok(if interrupted { ExitKind::Interrupted } else { doctor::exit(&findings, asked, reached) })
 }
 
+/// Services outside that a client's values name, by client.
+type Outsides = BTreeMap<String, Vec<Outside>>;
+
 /// What each client's files are made of: the stack, its values, its channels.
-fn values(fleet: &Fleet, clients: &[&Client]) -> anyhow::Result<Vec<Finding>> {
-    let mut findings = Vec::new();
+fn values(fleet: &Fleet, clients: &[&Client]) -> anyhow::Result<(Vec<Finding>, Outsides)> {
+    let (mut findings, mut outsides) = (Vec::new(), Outsides::new());
     // What the fleet itself names is wrong for all: it is told once.
     let mut assembler = match Assembler::new(fleet, new_run(), NewSecrets::Pretend) {
         Ok(assembler) => assembler,
         Err(error) => {
             findings.extend(failed(Area::Registry, &error));
-            return Ok(findings);
+            return Ok((findings, outsides));
         }
     };
     let mut stacks: Vec<String> = Vec::new();
@@ -92,11 +98,14 @@ fn values(fleet: &Fleet, clients: &[&Client]) -> anyhow::Result<Vec<Finding>> {
             }
             Ok(stack) => findings.extend(doctor::settings(&fleet.registry, client, &stack)),
         }
-        if let Err(error) = assembler.make(client) {
-            let error = super::explain::explain(error);
-            let sealed = crate::hint::find::<crate::vault::VaultError>(&error).is_some();
-            let area = if sealed { Area::Secrets } else { Area::Registry };
-            findings.extend(of_client(failed(area, &error), name));
+        match assembler.make(client) {
+            Ok(made) => drop(outsides.insert(name.to_owned(), doctor::outside(&made.env, &client.domain))),
+            Err(error) => {
+                let error = super::explain::explain(error);
+                let sealed = crate::hint::find::<crate::vault::VaultError>(&error).is_some();
+                let area = if sealed { Area::Secrets } else { Area::Registry };
+                findings.extend(of_client(failed(area, &error), name));
+            }
         }
         if let Err(error) = fleet.ping_of(client) {
             findings.extend(of_client(failed(Area::Secrets, &error), name));
@@ -119,7 +128,7 @@ fn values(fleet: &Fleet, clients: &[&Client]) -> anyhow::Result<Vec<Finding>> {
                 .remedy(why.hint()),
         );
     }
-    Ok(findings)
+    Ok((findings, outsides))
 }
 
 /// An error as findings: one for each place that it names, with its hint as the remedy.
@@ -152,7 +161,13 @@ struct Looked {
 }
 
 /// DNS and ports from here, and one look at each host.
-fn hosts(app: &App, fleet: &Fleet, clients: &[&Client], limits: &Limits) -> anyhow::Result<Looked> {
+fn hosts(
+    app: &App,
+    fleet: &Fleet,
+    clients: &[&Client],
+    outsides: &Outsides,
+    limits: &Limits,
+) -> anyhow::Result<Looked> {
     let acme = fleet.registry.fleet.acme.server.as_str();
     let mut questions = Vec::new();
     let mut stacks = Vec::new();
@@ -160,8 +175,10 @@ fn hosts(app: &App, fleet: &Fleet, clients: &[&Client], limits: &Limits) -> anyh
         // One that cannot be read was told of; its host is looked at all the same.
         let stack = fleet.stack(client).ok();
         let tls = stack.as_ref().is_some_and(|stack| stack.tls.is_some());
-        questions
-            .push((fleet.target(client), ops::doctor::look(&client.domain, if tls { acme } else { "" })));
+        let outside = outsides.get(client.name.as_str()).into_iter().flatten();
+        let outside = outside.map(|one| (one.variable.as_str(), one.host.as_str(), one.port));
+        let cmd = ops::doctor::look(&client.domain, if tls { acme } else { "" }, outside);
+        questions.push((fleet.target(client), cmd));
         stacks.push(stack);
     }
     let answers = app.ask(fleet, "doctor", questions, limits)?;
@@ -206,6 +223,8 @@ fn hosts(app: &App, fleet: &Fleet, clients: &[&Client], limits: &Limits) -> anyh
             serves,
         };
         looked.findings.extend(doctor::host(&asked, &facts, &seen.ports));
+        let outside = outsides.get(name).map(Vec::as_slice).unwrap_or_default();
+        looked.findings.extend(doctor::unreached(name, outside, &facts));
         let begun = answer.ended.saturating_sub(answer.seconds.ceil() as i64);
         let skew = Clock { asked: begun, answered: answer.ended }.skew(&facts);
         looked.findings.extend(doctor::clock(name, skew, limits.clock_skew));

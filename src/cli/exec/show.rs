@@ -1,11 +1,13 @@
 //! What the hosts said: as it comes from one, grouped from many.
 
 use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
 use super::super::App;
 use crate::engine::Answer;
+use crate::registry::Client;
 use crate::secret::clean_bytes;
 use crate::ssh::{Exit, Output, Stream};
 use crate::ui::{self, Out, Role};
@@ -16,18 +18,20 @@ const MOST_WAITING: usize = 64 << 10;
 /// Output of one host, shown line by line so that no sequence is cut in two and slips through.
 pub struct Live {
     raw: bool,
+    /// In front of each line, where there are many hosts.
+    prefix: String,
     out: Out,
     waiting: [Vec<u8>; 2],
     broken: Option<io::Error>,
 }
 
 impl Live {
-    pub fn new(raw: bool, out: Out) -> Self {
-        Live { raw, out, waiting: Default::default(), broken: None }
+    pub fn new(raw: bool, out: Out, prefix: String) -> Self {
+        Live { raw, prefix, out, waiting: Default::default(), broken: None }
     }
 
     pub fn take(&mut self, stream: Stream, chunk: &[u8]) {
-        if self.raw {
+        if self.raw && self.prefix.is_empty() {
             return self.put(stream, chunk);
         }
         let mut waiting = std::mem::take(&mut self.waiting[stream as usize]);
@@ -37,8 +41,22 @@ impl Live {
             None if waiting.len() > MOST_WAITING => waiting.len(),
             None => 0,
         };
-        self.put(stream, clean_bytes(&waiting[..whole]).as_bytes());
+        self.lines(stream, &waiting[..whole]);
         self.waiting[stream as usize] = waiting.split_off(whole);
+    }
+
+    fn lines(&mut self, stream: Stream, bytes: &[u8]) {
+        let clean = if self.raw { bytes.into() } else { clean_bytes(bytes).into_bytes() };
+        if self.prefix.is_empty() || clean.is_empty() {
+            return self.put(stream, &clean);
+        }
+        let mut out = Vec::new();
+        for line in clean.strip_suffix(b"\n").unwrap_or(&clean).split(|byte| *byte == b'\n') {
+            out.extend_from_slice(self.prefix.as_bytes());
+            out.extend_from_slice(line);
+            out.push(b'\n');
+        }
+        self.put(stream, &out);
     }
 
     fn put(&mut self, stream: Stream, bytes: &[u8]) {
@@ -56,13 +74,60 @@ impl Live {
     ///
     /// # Errors
     /// When standard output could not be written.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub fn finish(&mut self) -> io::Result<()> {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let rest = std::mem::take(&mut self.waiting[stream as usize]);
-            self.put(stream, clean_bytes(&rest).as_bytes());
+            self.lines(stream, &rest);
         }
-        self.broken.map_or(Ok(()), Err)
+        self.broken.take().map_or(Ok(()), Err)
     }
+}
+
+/// Output of many hosts as it comes: whole lines, each behind its client's name.
+pub struct LiveMany(Mutex<Vec<Live>>);
+
+impl LiveMany {
+    pub fn new(app: &App, clients: &[&Client], raw: bool) -> Arc<LiveMany> {
+        let width = clients.iter().map(|client| client.name.as_str().len()).max().unwrap_or(0);
+        let prefix = |(at, client): (usize, &&Client)| {
+            let name = format!("{:width$}", client.name.as_str());
+            if app.stdout.plain {
+                return format!("{}: ", client.name);
+            }
+            app.stdout.paint(Role::hue(at), &name) + " | "
+        };
+        let live = |prefix| Live::new(raw, Out::stdout(), prefix);
+        Arc::new(LiveMany(Mutex::new(clients.iter().enumerate().map(prefix).map(live).collect())))
+    }
+
+    /// One at a time, so that lines of several hosts do not mix.
+    pub fn take(&self, place: usize, stream: Stream, chunk: &[u8]) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(live) = all.get_mut(place) {
+            live.take(stream, chunk);
+        }
+    }
+
+    /// # Errors
+    /// When standard output could not be written.
+    pub fn finish(&self) -> io::Result<()> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter_mut().try_for_each(Live::finish)
+    }
+}
+
+/// What is left to say of many whose output was shown: who failed, and how many ended how; true when one is bad.
+pub fn summary(app: &App, answers: &[Answer]) -> bool {
+    for answer in answers {
+        if let Ok(output) = &answer.result
+            && !output.exit.success()
+        {
+            app.tell(&format!("{}: {}\n", answer.client, ended(&output.exit)));
+        }
+    }
+    let bad = endings(app, answers);
+    app.tell(&format!("{}\n", counts(answers)));
+    bad
 }
 
 /// All answers, equal ones once; true when one is bad.
@@ -188,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_line_waits_for_its_end_but_not_for_ever() {
-        let mut live = Live::new(false, Out::new(Box::new(io::sink())));
+        let mut live = Live::new(false, Out::new(Box::new(io::sink())), String::new());
         live.take(Stream::Stdout, b"a\x1b[2");
         assert_eq!(live.waiting[Stream::Stdout as usize], b"a\x1b[2");
         live.take(Stream::Stdout, &vec![b'\0'; MOST_WAITING]);

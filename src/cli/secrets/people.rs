@@ -11,7 +11,7 @@ use super::super::exit::{refused, usage};
 use crate::event::ExitKind;
 use crate::hint::HintExt as _;
 use crate::ui::{Cell, Column, Role, Table};
-use crate::vault::{Reader, Recipient, Vault};
+use crate::vault::{FLEET, Reader, Recipient, Vault};
 
 /// Encrypt every client's secrets to the present recipients
 ///
@@ -66,7 +66,9 @@ pub fn rekey(app: &App, _args: &RekeyArgs) -> anyhow::Result<ExitKind> {
             .to_string(),
         )?;
     }
-    let mut said = format!("{} re-encrypted\n", counted(done.clients.len(), "client"));
+    let own = done.clients.iter().filter(|name| *name == FLEET).count();
+    let more = if own > 0 { " and the fleet's own secrets" } else { "" };
+    let mut said = format!("{}{more} re-encrypted\n", counted(done.clients.len() - own, "client"));
     for (word, list) in
         [("can read now", &done.gained), ("can no longer read what is written from now on", &done.lost)]
     {
@@ -82,6 +84,10 @@ pub fn rekey(app: &App, _args: &RekeyArgs) -> anyhow::Result<ExitKind> {
             "an old copy of a file stays readable to them, so these are to be rotated or set anew:\n",
         );
         for (client, names) in &done.known_to_lost {
+            if client == FLEET {
+                names.iter().for_each(|name| said.push_str(&format!("  fleet secrets set --fleet {name}\n")));
+                continue;
+            }
             said.push_str(&format!("  fleet secrets rotate {client} {}\n", names.join(" ")));
         }
     }
@@ -100,32 +106,42 @@ pub fn recipients(app: &App, args: &RecipientsArgs) -> anyhow::Result<ExitKind> 
 }
 
 fn show(app: &App, vault: &Vault) -> anyhow::Result<ExitKind> {
-    let clients = vault.list()?;
+    // The secrets of the fleet itself have a file, too, and are no client's.
+    let files = vault.list()?;
+    let clients: Vec<&String> = files.iter().filter(|name| *name != FLEET).collect();
     // Those that files were written to, whether they still shall read or not.
     let mut reads: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
-    for client in &clients {
-        for reader in vault.who_can_read(client)?.readers {
+    for file in &files {
+        for reader in vault.who_can_read(file)?.readers {
             let entry = reads.entry(reader.key).or_insert_with(|| (reader.comment, Vec::new()));
-            entry.1.push(client.clone());
+            entry.1.push(file.clone());
         }
     }
+    let of_fleet = |known: &[String]| {
+        files.iter().any(|name| name == FLEET).then(|| known.iter().any(|name| name == FLEET))
+    };
+    let of_clients =
+        |known: &[String]| -> Vec<String> { known.iter().filter(|name| *name != FLEET).cloned().collect() };
+    let count = |known: &[String]| {
+        let more = if of_fleet(known) == Some(true) { " and the fleet's own" } else { "" };
+        format!("{} of {}{more}", of_clients(known).len(), counted(clients.len(), "client"))
+    };
     let mut table = Table::new([Column::new("who").at_least(12), Column::new("kind"), Column::new("reads")]);
     let mut outdated = false;
     for recipient in vault.recipients()? {
         let (_, known) = reads.remove(&recipient.key).unwrap_or_default();
-        outdated |= known.len() != clients.len();
+        outdated |= known.len() != files.len();
         if app.global.json {
             app.out(
                 &json!({ "schema": "fleet.recipient/1", "key": recipient.key, "comment": recipient.comment,
-                    "kind": recipient.kind.to_string(), "recipient": true, "clients": known })
+                    "kind": recipient.kind.to_string(), "recipient": true, "clients": of_clients(&known), "fleet": of_fleet(&known) })
                 .to_string(),
             )?;
         }
-        let count = format!("{} of {}", known.len(), counted(clients.len(), "client"));
         table.row([
             Cell::new(Role::Strong, &recipient.label()),
             recipient.kind.to_string().into(),
-            count.into(),
+            count(&known).into(),
         ]);
     }
     for (key, (comment, known)) in reads {
@@ -133,13 +149,14 @@ fn show(app: &App, vault: &Vault) -> anyhow::Result<ExitKind> {
         if app.global.json {
             app.out(
                 &json!({ "schema": "fleet.recipient/1", "key": key, "comment": comment, "recipient": false,
-                    "clients": known })
+                    "clients": of_clients(&known), "fleet": of_fleet(&known) })
                 .to_string(),
             )?;
         }
-        let count = format!("{} of {}", known.len(), counted(clients.len(), "client"));
         let who = label(&Reader { key, comment });
-        table.row([Cell::new(Role::Bad, &who), Cell::new(Role::Bad, "no recipient any more"), count.into()]);
+        let cells =
+            [Cell::new(Role::Bad, &who), Cell::new(Role::Bad, "no recipient any more"), count(&known).into()];
+        table.row(cells);
     }
     if !app.global.json {
         app.table(&table)?;

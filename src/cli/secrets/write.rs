@@ -38,7 +38,7 @@ pub struct SetArgs {
     #[arg(hide = true, allow_hyphen_values = true, trailing_var_arg = true)]
     pub value: Vec<String>,
 
-    /// Take the value from this file, such as password.txt; a line end after it is left out
+    /// Take the value from this file, such as password.txt, or from standard input (-); a line end after it is left out
     #[arg(long, value_name = "FILE")]
     pub from_file: Option<PathBuf>,
 
@@ -108,8 +108,8 @@ pub fn set(app: &App, args: &SetArgs) -> anyhow::Result<ExitKind> {
             .hint("give only the name, and the value on standard input; count the one given as known"));
     }
     let read = |whose: &str| match &args.from_file {
-        Some(path) => ask::secret_file(path),
-        None => ask::secret(app, &format!("{name} of {whose}")),
+        Some(path) if path.as_os_str() != "-" => ask::secret_file(path),
+        _ => ask::secret(app, &format!("{name} of {whose}")),
     };
     if args.fleet {
         return super::fleet::set(app, &fleet, name, read("the fleet")?);

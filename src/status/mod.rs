@@ -2,6 +2,8 @@
 //!
 //! Pure: the record is what `status --json` prints and what the table is made from, so they agree.
 
+pub mod prometheus;
+
 use serde::Serialize;
 
 use crate::check::{self, Clock, Finding, State, Wanted, judge};
