@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::Agent;
+use ureq::config::ConfigBuilder;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// Longest answer that is read, in bytes.
 const MOST: u64 = 64 * 1024;
+
+type Builder = ConfigBuilder<ureq::typestate::AgentScope>;
 
 /// A client for a few requests. Its certificates are the system's (`SSL_CERT_FILE` is honoured).
 #[derive(Clone, Debug)]
@@ -38,14 +41,17 @@ impl Http {
     /// `limit` is for a request from the name's resolution to the last byte.
     #[must_use]
     pub fn new(limit: Duration) -> Http {
+        Http::with(|config| config.timeout_global(Some(limit)))
+    }
+
+    fn with(limits: impl FnOnce(Builder) -> Builder) -> Http {
         let roots: Vec<Certificate<'static>> =
             roots().iter().map(|der| Certificate::from_der(der).to_owned()).collect();
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::new_with_certs(&roots))
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .build();
-        let config = Agent::config_builder()
-            .timeout_global(Some(limit))
+        let config = limits(Agent::config_builder())
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -53,6 +59,51 @@ impl Http {
             .tls_config(tls)
             .build();
         Http(config.into())
+    }
+
+    /// For a storage: what is long may take its time, silence may not.
+    #[must_use]
+    pub fn patient() -> Http {
+        Http::with(|config| {
+            config
+                .timeout_connect(Some(Duration::from_secs(15)))
+                .timeout_recv_response(Some(Duration::from_secs(120)))
+                .timeout_per_read(Some(Duration::from_secs(60)))
+                .timeout_per_write(Some(Duration::from_secs(60)))
+        })
+    }
+
+    /// One request whose answer has at most so many bytes.
+    ///
+    /// # Errors
+    /// As [`Http::get`], and an answer that is longer.
+    pub fn send(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+        most: u64,
+    ) -> Result<Answer, HttpError> {
+        let mut request = ureq::http::Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let bad = |_| HttpError("its address is no URL".to_owned());
+        let answer = match body {
+            Some(body) => self.0.run(request.body(body).map_err(bad)?),
+            None => self.0.run(request.body(()).map_err(bad)?),
+        };
+        let mut answer = answer.map_err(|error| explain(&error))?;
+        let status = answer.status().as_u16();
+        let body =
+            answer.body_mut().with_config().limit(most).read_to_vec().map_err(|error| match error {
+                ureq::Error::BodyExceedsLimit(_) => {
+                    HttpError(format!("it answers with more than {most} bytes"))
+                }
+                other => explain(&other),
+            })?;
+        Ok(Answer { status, body })
     }
 
     /// # Errors

@@ -41,6 +41,19 @@ LIST
     echo "test: $(cargo --version), $(ssh -V 2>&1 | cut -d, -f1), $(rsync --version | sed -n '1s/  */ /gp'), $(strace -V | head -n 1)"
     system_python
     compose_program
+    object_storage
+}
+
+# A storage that speaks S3 (moto), in an environment of its own.
+object_storage() {
+    local venv=$TOOLS_DIR/moto
+    if ! "$venv/bin/moto_server" --help >/dev/null 2>&1; then
+        echo "test: installing moto's server from PyPI below target/"
+        python3 -m venv --help >/dev/null 2>&1 || apt install --no-install-recommends python3-venv >/dev/null
+        rm -rf "$venv"
+        python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
+    fi
+    echo "test: $("$venv/bin/python" -c 'import moto; print("moto", moto.__version__)')"
 }
 
 without_starting_services() {

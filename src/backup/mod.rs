@@ -5,6 +5,7 @@
 //! snapshot pass before everything in it was. Reading needs no lock; writing holds the client's.
 
 mod archive;
+mod bucket;
 mod client;
 mod error;
 mod files;
@@ -25,6 +26,7 @@ mod throttle;
 mod verify;
 
 pub use archive::{Content, Fill, Piece, Source, Written, write};
+pub use bucket::Bucket;
 pub use client::ClientBackup;
 pub use error::BackupError;
 pub use gate::Gate;

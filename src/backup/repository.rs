@@ -16,6 +16,7 @@ use rustic_core::{
 };
 use sha2::{Digest as _, Sha256};
 
+use super::bucket::Bucket;
 use super::error::BackupError;
 use super::folder::Folder;
 use super::gate::{Gate, Gated};
@@ -42,9 +43,10 @@ pub struct Place {
 }
 
 /// What holds a repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Store {
     Folder(PathBuf),
+    Bucket(Bucket),
 }
 
 /// An open repository.
@@ -105,14 +107,18 @@ impl Store {
     pub fn name(&self) -> String {
         match self {
             Store::Folder(path) => path.display().to_string(),
+            Store::Bucket(bucket) => bucket.address(),
         }
     }
 
     /// Whether there is a repository.
-    #[must_use]
-    pub fn exists(&self) -> bool {
+    ///
+    /// # Errors
+    /// A storage that does not answer.
+    pub fn exists(&self) -> Result<bool, BackupError> {
         match self {
-            Store::Folder(path) => path.join("config").exists(),
+            Store::Folder(path) => Ok(path.join("config").exists()),
+            Store::Bucket(bucket) => bucket.exists(),
         }
     }
 }
@@ -126,13 +132,16 @@ impl Place {
         Ok(FileLock::acquire(&self.lock, PATIENCE)?)
     }
 
-    fn backends(&self, gate: &Gate) -> RepositoryBackends {
-        match &self.store {
+    fn backends(&self, gate: &Gate) -> Result<RepositoryBackends, BackupError> {
+        let gate = gate.clone();
+        Ok(match &self.store {
             Store::Folder(path) => {
-                let gated = Gated { inner: Folder::new(path), gate: gate.clone() };
-                RepositoryBackends::new(Arc::new(gated), None)
+                RepositoryBackends::new(Arc::new(Gated { inner: Folder::new(path), gate }), None)
             }
-        }
+            Store::Bucket(bucket) => {
+                RepositoryBackends::new(Arc::new(Gated { inner: bucket.open()?, gate }), None)
+            }
+        })
     }
 
     fn error(&self, error: &RusticError) -> BackupError {
@@ -161,8 +170,8 @@ impl Repository {
     /// # Errors
     /// As [`Repository::open`], and a place that cannot be written.
     pub fn open_or_create(place: &Place, _held: &FileLock, gate: &Gate) -> Result<Repository, BackupError> {
-        match &place.store {
-            Store::Folder(path) => Folder::new(path).sweep(),
+        if let Store::Folder(path) = &place.store {
+            Folder::new(path).sweep();
         }
         if let Some(found) = Repository::start(place, gate)? {
             return Ok(found);
@@ -264,7 +273,7 @@ impl Repository {
 
 fn raw(place: &Place, gate: &Gate) -> Result<rustic_core::Repository<()>, BackupError> {
     let options = RepositoryOptions::default().no_cache(true);
-    rustic_core::Repository::new(&options, &place.backends(gate)).map_err(|error| place.error(&error))
+    rustic_core::Repository::new(&options, &place.backends(gate)?).map_err(|error| place.error(&error))
 }
 
 /// A day means its end; both in UTC.

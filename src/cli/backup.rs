@@ -264,7 +264,7 @@ fn show(
             Some(Dumped::Outside { name, .. }) => Some(format!("{name}, outside the stack")),
         };
         let folders: Vec<String> = what.folders.iter().map(crate::ops::backup::Folder::place).collect();
-        let repository = repositories::store(fleet, client.name.as_str()).name();
+        let repository = repositories::store(fleet, client.name.as_str())?.name();
         if app.global.json {
             let record = serde_json::json!({ "schema": "fleet.backup-plan/1", "client": client.name,
                 "database": database, "folders": folders, "repository": repository });

@@ -167,6 +167,27 @@ impl Fleet {
         }
     }
 
+    /// A secret of the fleet, or a variable of the environment; `what` is for messages.
+    ///
+    /// # Errors
+    /// When it is not set.
+    pub fn secret(&self, reference: &SecretRef, what: &str) -> anyhow::Result<Secret<String>> {
+        let (value, hint) = match reference {
+            SecretRef::Env(name) => (
+                std::env::var(name).ok().map(Secret::new),
+                format!("set {name} where fleet runs, in cron's file too"),
+            ),
+            SecretRef::Vault(name) => {
+                let secrets = self.vault()?.read_optional(crate::vault::FLEET)?;
+                let value = secrets.and_then(|secrets| secrets.get(name).cloned());
+                (value, format!("fleet secrets set --fleet {name}"))
+            }
+        };
+        value.filter(|value| !value.reveal().is_empty()).ok_or_else(|| {
+            super::exit::refused(format!("{what}: {} is not set", reference.name())).hint(hint)
+        })
+    }
+
     /// The same with the identity that `fleet init` made, whatever --identity says.
     ///
     /// # Errors

@@ -154,8 +154,9 @@ fn purge(app: &App, fleet: &Fleet, clients: &[&Client], args: &Args) -> anyhow::
     for name in gone {
         let secrets = fleet.dir.join(format!("secrets/{name}.age"));
         let secrets = secrets.exists().then_some(secrets);
-        let store = repositories::store(fleet, name);
-        let backups = store.exists().then(|| store.name());
+        // The client is gone by now: a storage that does not answer is no reason to say that it failed.
+        let store = repositories::store(fleet, name).ok();
+        let backups = store.filter(|store| store.exists().unwrap_or(true)).map(|store| store.name());
         if app.global.json {
             let record = json!({ "schema": "fleet.remove/1", "client": name, "secrets": secrets,
                 "purged": true, "backups": backups });

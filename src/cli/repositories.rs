@@ -9,15 +9,15 @@ use super::assemble::RunInfo;
 use super::context::Fleet;
 use super::exit::{CliError, refused};
 use crate::backup::manifest::{Manifest, SCHEMA};
-use crate::backup::{BackupError, ClientBackup, Dumped, Place, Store, Throttle, What};
+use crate::backup::{BackupError, Bucket, ClientBackup, Dumped, Place, Store, Throttle, What};
 use crate::event::ExitKind;
 use crate::fs_atomic::LockError;
 use crate::hint::HintExt as _;
 use crate::ops::Layout;
 use crate::ops::backup::Folder;
 use crate::ops::migration::Server;
-use crate::registry::Client;
 use crate::registry::edit::only_client;
+use crate::registry::{Client, Storage};
 use crate::secret::Generator;
 use crate::stack::Stack;
 use crate::vault::{BACKUP_KEY, Vault};
@@ -35,13 +35,13 @@ pub fn place(fleet: &Fleet, vault: &Vault, client: &Client) -> anyhow::Result<Pl
     match secrets.as_ref().and_then(|secrets| secrets.get(BACKUP_KEY)) {
         Some(key) => Ok(Place {
             client: name.to_owned(),
-            store: store(fleet, name),
+            store: store(fleet, name)?,
             key: key.clone(),
             lock: lock(fleet, name),
         }),
-        None if store(fleet, name).exists() => Err(refused(format!(
+        None if found(&store(fleet, name)?, name)? => Err(refused(format!(
             "there is a repository of {name} at {}, and its key is not in the secrets",
-            store(fleet, name).name()
+            store(fleet, name)?.name()
         ))
         .hint(format!(
             "bring back secrets/{name}.age (git has it), or `fleet backups recovery-key --import FILE`"
@@ -58,7 +58,7 @@ pub fn place_to_write(fleet: &Fleet, vault: &Vault, client: &Client, stack: &Sta
     let name = client.name.as_str();
     let secrets = vault.read_optional(name)?;
     let has_key = secrets.as_ref().is_some_and(|secrets| secrets.get(BACKUP_KEY).is_some());
-    if !has_key && !store(fleet, name).exists() {
+    if !has_key && !found(&store(fleet, name)?, name)? {
         // A client that must have secrets and has none here lost them: a file with this key alone would
         // look like a beginning.
         let lost = stack.env.vault_names().next().is_some() || vault.index(name)?.is_some();
@@ -69,9 +69,36 @@ pub fn place_to_write(fleet: &Fleet, vault: &Vault, client: &Client, stack: &Sta
 }
 
 /// Where the repository of a client is, whether or not it is there yet.
+///
+/// # Errors
+/// A storage whose key is not among the fleet's secrets.
+pub fn store(fleet: &Fleet, client: &str) -> anyhow::Result<Store> {
+    match &fleet.registry.fleet.backup.repository {
+        Storage::Folder(path) => Ok(Store::Folder(fleet.path(path.as_str()).join(client))),
+        Storage::S3(s3) => Ok(Store::Bucket(Bucket {
+            endpoint: s3.endpoint.to_string(),
+            region: s3.region.clone(),
+            name: s3.bucket.clone(),
+            prefix: [s3.prefix.as_str(), client].join("/").trim_start_matches('/').to_owned(),
+            key_id: fleet.secret(&s3.key_id, "s3.key_id of [fleet.backup]")?,
+            key: fleet.secret(&s3.key, "s3.key of [fleet.backup]")?,
+        })),
+    }
+}
+
+/// Whether there is one, as far as can be said: what does not answer is told by whoever opens it.
 #[must_use]
-pub fn store(fleet: &Fleet, client: &str) -> Store {
-    Store::Folder(fleet.path(fleet.registry.fleet.backup.repository.as_str()).join(client))
+pub fn may_be(fleet: &Fleet, client: &Client) -> bool {
+    let store = store(fleet, client.name.as_str());
+    store.map_or(true, |store| store.exists().unwrap_or(true))
+}
+
+/// Whether there is a repository.
+///
+/// # Errors
+/// A storage that does not answer.
+pub fn found(store: &Store, client: &str) -> anyhow::Result<bool> {
+    store.exists().map_err(|error| explained(error, client))
 }
 
 fn lock(fleet: &Fleet, client: &str) -> std::path::PathBuf {
@@ -188,7 +215,8 @@ pub fn explained(error: BackupError, client: &str) -> anyhow::Error {
 /// # Errors
 /// When the folder cannot be made.
 pub fn prepare(fleet: &Fleet) -> anyhow::Result<()> {
-    let folder = fleet.path(fleet.registry.fleet.backup.repository.as_str());
+    let Storage::Folder(path) = &fleet.registry.fleet.backup.repository else { return Ok(()) };
+    let folder = fleet.path(path.as_str());
     crate::fs_atomic::create_folder(&folder, 0o700)?;
     let ignore = folder.join(".gitignore");
     if !ignore.exists() {

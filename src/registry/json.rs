@@ -91,7 +91,7 @@ impl FleetSettings {
             "transport": self.transport.word(),
             "firewall": self.firewall,
             "backup": {
-                "repository": self.backup.repository,
+                "repository": self.backup.repository.to_json(),
                 "bandwidth": self.backup.bandwidth,
                 "max_size": self.backup.max_size,
                 "spread": self.backup.spread.as_secs(),

@@ -13,6 +13,7 @@ mod json;
 mod notify;
 mod selection;
 mod settings;
+mod storage;
 pub mod values;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ pub use client::{Backup, Checks, Client, Keep, Sentry};
 pub use notify::{Channel, ChannelKind, Mail, MailTls, SecretRef, Topic};
 pub use selection::{SelectError, Selection};
 pub use settings::{Acme, Backups, Docker, DockerSource, FleetSettings, ProveWith, Transport};
+pub use storage::{S3, Storage};
 
 /// A whole `clients.toml`.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::storage::Storage;
 use super::values::{FilePath, Name, Ours, Recipient, WebUrl, byte_count};
 use crate::diagnostic::{Fault, shown};
 use crate::toml_reader::{Table, boolean, duration, integer, list, one_of, parsed, table};
@@ -58,8 +59,8 @@ pub struct FleetSettings {
 /// Where the operator's backups go, and how much they may take.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backups {
-    /// A folder that holds one repository a client.
-    pub repository: FilePath,
+    /// Where there is one repository a client.
+    pub repository: Storage,
     /// Most bytes a second from all hosts together.
     pub bandwidth: Option<u64>,
     /// Most bytes of one dump, or of the files of one client: more is taken for a fault.
@@ -203,8 +204,9 @@ impl Backups {
             "[defaults], as backup = { ... }, or in a client's own table",
         );
         let usual = Backups::default();
-        Some(Backups {
-            repository: backup.optional("repository", parsed(FilePath::parse)).unwrap_or(usual.repository),
+        let repository = Storage::read(backup);
+        // Everything is read before anything is given up, so that all mistakes are found at once.
+        let rest = Backups {
             bandwidth: backup.optional("bandwidth", parsed(byte_count)),
             max_size: backup.optional("max_size", parsed(byte_count)).unwrap_or(usual.max_size),
             spread: backup
@@ -212,7 +214,9 @@ impl Backups {
                 .unwrap_or(usual.spread),
             prove_with: backup.optional("prove_with", one_of(PROVE_WITH)).unwrap_or_default(),
             prove_image: backup.optional("prove_image", parsed(image)).unwrap_or(usual.prove_image),
-        })
+            repository: usual.repository,
+        };
+        Some(Backups { repository: repository?.unwrap_or_else(|| rest.repository.clone()), ..rest })
     }
 }
 
@@ -251,7 +255,7 @@ impl ProveWith {
 impl Default for Backups {
     fn default() -> Self {
         Backups {
-            repository: FilePath::from(Ours("backups")),
+            repository: Storage::Folder(FilePath::from(Ours("backups"))),
             bandwidth: None,
             max_size: 1 << 40,
             spread: Duration::from_secs(7200),

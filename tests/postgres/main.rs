@@ -5,6 +5,7 @@
 //! `postgresql` on Debian and Ubuntu); `scripts/test.sh` installs them.
 
 mod backup;
+mod bucket;
 mod kills;
 mod prove;
 mod rig;

@@ -113,11 +113,6 @@ impl All<'_> {
 
     fn read_files(&self, proved: &mut Proved, faults: &mut Vec<String>) {
         let files = &self.manifest.files;
-        for folder in &files.folders {
-            if self.browser.node(self.snapshot, &folder.path).is_err() {
-                faults.push(format!("{} is not in the snapshot", folder.path));
-            }
-        }
         let listed = self.browser.node(self.snapshot, "files").and_then(|node| self.browser.list(&node));
         let listed = match listed {
             Ok(listed) => listed,

@@ -76,7 +76,7 @@ fn write(app: &App, fleet: &Fleet, args: &Args, out: &std::path::Path) -> anyhow
         let name = client.name.as_str();
         let secrets = vault.read_optional(name)?;
         if let Some(key) = secrets.as_ref().and_then(|secrets| secrets.get(BACKUP_KEY)) {
-            let repository = repositories::store(fleet, name).name();
+            let repository = repositories::store(fleet, name)?.name();
             clients.insert(name.to_owned(), Entry { repository, password: key.reveal().clone() });
         }
     }

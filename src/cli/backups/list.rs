@@ -45,7 +45,8 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
 
 /// The snapshots of one client; none where nothing was backed up yet.
 fn snapshots(fleet: &Fleet, vault: &Vault, client: &Client) -> anyhow::Result<Vec<Snapshot>> {
-    if !repositories::store(fleet, client.name.as_str()).exists() {
+    let name = client.name.as_str();
+    if !repositories::found(&repositories::store(fleet, name)?, name)? {
         return Ok(Vec::new());
     }
     let place = repositories::place(fleet, vault, client)?;

@@ -125,7 +125,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
 fn clients<'f>(fleet: &'f Fleet, args: &Args) -> anyhow::Result<Vec<&'f Client>> {
     let Some(count) = args.oldest else { return args.targets.required(fleet) };
     let mut clients = args.targets.or_all(fleet)?;
-    clients.retain(|client| repositories::store(fleet, client.name.as_str()).exists());
+    clients.retain(|client| repositories::may_be(fleet, client));
     let tried =
         |client: &&Client| State::read(&fleet.state_dir(), client.name.as_str()).tried().map(str::to_owned);
     // Never comes before any time.

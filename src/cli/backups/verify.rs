@@ -44,7 +44,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
     let mut clients = args.targets.or_all(&fleet)?;
     if args.targets.is_empty() {
-        clients.retain(|client| repositories::store(&fleet, client.name.as_str()).exists());
+        clients.retain(|client| repositories::may_be(&fleet, client));
     }
     let depth = match (args.read_data, args.read_data_subset) {
         (true, _) => Depth::All,

@@ -1,0 +1,286 @@
+//! A repository in object storage that speaks S3, in restic's layout.
+//!
+//! An object appears whole or not at all, so nothing has to be swept. Every request is signed for itself; a
+//! signed address grants what it is for, so no message holds one.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use md5::{Digest as _, Md5};
+use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
+use rusty_s3::actions::{DeleteObject, GetObject, ListObjectsV2, PutObject, S3Action};
+use rusty_s3::{Credentials, UrlStyle};
+
+use super::error::BackupError;
+use crate::http::{Answer, Http};
+use crate::secret::Secret;
+
+/// How long a signed address holds: one request and its repetitions.
+const SIGNED: Duration = Duration::from_secs(3600);
+/// Longest list of objects: 1,000 names.
+const LONGEST_LIST: u64 = 16 << 20;
+/// Largest object: S3's own limit for one that is put at once.
+const LARGEST: u64 = 5 << 30;
+/// Pauses before a request is made again.
+const PAUSES: [Duration; 3] = [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(3)];
+
+/// Where the repositories of a fleet are, and what opens the storage.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    /// Such as <https://s3.fr-par.scw.cloud>.
+    pub endpoint: String,
+    pub region: String,
+    pub name: String,
+    /// Of one repository, without slashes at its ends.
+    pub prefix: String,
+    pub key_id: Secret<String>,
+    pub key: Secret<String>,
+}
+
+/// One repository in it.
+pub struct Objects {
+    bucket: rusty_s3::Bucket,
+    credentials: Credentials,
+    prefix: String,
+    place: String,
+    http: Http,
+}
+
+/// Why a request did not do what it should.
+struct Refused(String);
+
+impl Bucket {
+    /// As restic names it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("s3:{}/{}/{}", self.endpoint.trim_end_matches('/'), self.name, self.prefix)
+    }
+
+    /// # Errors
+    /// An endpoint that is no address.
+    pub fn open(&self) -> Result<Objects, BackupError> {
+        let bad =
+            |why: String| BackupError::Storage(format!("{} cannot be addressed: {why}", self.address()));
+        let endpoint = self.endpoint.parse().map_err(|error: url::ParseError| bad(error.to_string()))?;
+        let bucket = rusty_s3::Bucket::new(endpoint, UrlStyle::Path, self.name.clone(), self.region.clone())
+            .map_err(|error| bad(error.to_string()))?;
+        Ok(Objects {
+            bucket,
+            credentials: Credentials::new(self.key_id.reveal().clone(), self.key.reveal().clone()),
+            prefix: self.prefix.clone(),
+            place: self.address(),
+            http: Http::patient(),
+        })
+    }
+
+    /// Whether there is a repository.
+    ///
+    /// # Errors
+    /// A storage that does not answer, or refuses.
+    pub fn exists(&self) -> Result<bool, BackupError> {
+        let found = self.open()?.list_with_size(FileType::Config);
+        found.map(|found| !found.is_empty()).map_err(|error| BackupError::storage(&error))
+    }
+}
+
+impl Objects {
+    fn key(&self, kind: FileType, id: &Id) -> String {
+        let name = id.to_hex();
+        match kind {
+            FileType::Config => format!("{}/config", self.prefix),
+            FileType::Pack => format!("{}/data/{}/{}", self.prefix, &name.as_str()[..2], name.as_str()),
+            _ => format!("{}/{}/{}", self.prefix, kind.dirname(), name.as_str()),
+        }
+    }
+
+    fn failed(&self, what: &str, key: &str, why: &Refused) -> Box<RusticError> {
+        RusticError::new(ErrorKind::Backend, format!("cannot {what} {key} of {}: {}", self.place, why.0))
+    }
+
+    /// Makes a request until it is answered: all of them may be made twice.
+    fn ask<'a, A: S3Action<'a>>(
+        &self,
+        action: &A,
+        method: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+        most: u64,
+    ) -> Result<Answer, Refused> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            let url = action.sign(SIGNED);
+            let answer = self.http.send(method, url.as_str(), headers, body, most);
+            let again = match &answer {
+                Ok(answer) => answer.status == 429 || answer.status >= 500,
+                Err(_) => true,
+            };
+            match (again, pauses.next()) {
+                (true, Some(pause)) => std::thread::sleep(*pause),
+                _ => return answer.map_err(|error| Refused(error.to_string())),
+            }
+        }
+    }
+
+    fn get(&self, key: &str, range: Option<(u32, u32)>) -> Result<Option<Bytes>, Refused> {
+        let action = GetObject::new(&self.bucket, Some(&self.credentials), key);
+        let text = range.map(|(offset, length)| {
+            let from = u64::from(offset);
+            format!("bytes={from}-{}", from + u64::from(length).saturating_sub(1))
+        });
+        let headers: Vec<(&str, &str)> = text.iter().map(|text| ("range", text.as_str())).collect();
+        let answer = self.ask(&action, "GET", &headers, None, LARGEST)?;
+        match (answer.status, range) {
+            (200, None) => Ok(Some(answer.body.into())),
+            (206, Some((_, length))) if answer.body.len() == length as usize => Ok(Some(answer.body.into())),
+            // A server that knows no ranges sends everything.
+            (200, Some((offset, length))) => {
+                let (from, to) = (offset as usize, offset as usize + length as usize);
+                let all = Bytes::from(answer.body);
+                match to <= all.len() {
+                    true => Ok(Some(all.slice(from..to))),
+                    false => Err(Refused("it is shorter than it should be".to_owned())),
+                }
+            }
+            (206, _) => Err(Refused("the storage sends another part than was asked for".to_owned())),
+            (404, _) if code(&answer) != Some("NoSuchBucket") => Ok(None),
+            _ => Err(refused(&answer)),
+        }
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<(Id, u32)>, Refused> {
+        let mut found = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let mut action = ListObjectsV2::new(&self.bucket, Some(&self.credentials));
+            action.with_prefix(format!("{}/{folder}/", self.prefix));
+            if let Some(token) = &token {
+                action.with_continuation_token(token.clone());
+            }
+            let answer = self.ask(&action, "GET", &[], None, LONGEST_LIST)?;
+            if !answer.ok() {
+                return Err(refused(&answer));
+            }
+            let text = std::str::from_utf8(&answer.body).map_err(|error| Refused(error.to_string()))?;
+            let page = ListObjectsV2::parse_response(text)
+                .map_err(|error| Refused(format!("its list of objects makes no sense: {error}")))?;
+            for object in page.contents {
+                let name = object.key.rsplit('/').next().unwrap_or_default();
+                if let Some(id) = (name.len() == 64).then(|| name.parse::<Id>().ok()).flatten() {
+                    let size = object.size.unwrap_or_default();
+                    found.push((id, u32::try_from(size).unwrap_or(u32::MAX)));
+                }
+            }
+            match page.next_continuation_token {
+                Some(next) if token.as_ref() != Some(&next) => token = Some(next),
+                Some(_) => return Err(Refused("its list of objects does not end".to_owned())),
+                None => return Ok(found),
+            }
+        }
+    }
+}
+
+/// `NoSuchBucket` and the like.
+fn code(answer: &Answer) -> Option<&str> {
+    let text = std::str::from_utf8(&answer.body).ok()?;
+    let (_, rest) = text.split_once("<Code>")?;
+    let (code, _) = rest.split_once("</Code>")?;
+    code.bytes().all(|b| b.is_ascii_alphanumeric()).then_some(code)
+}
+
+fn refused(answer: &Answer) -> Refused {
+    let why = match code(answer) {
+        Some("NoSuchBucket") => "there is no such bucket: make it first",
+        Some("InvalidAccessKeyId") => "it does not know the key id",
+        Some("SignatureDoesNotMatch") => "the key does not fit the key id (or the endpoint is another's)",
+        Some("AccessDenied") => "the key may not do this",
+        Some("RequestTimeTooSkewed") => "the clock of this machine is wrong",
+        Some("PermanentRedirect" | "AuthorizationHeaderMalformed") => "the bucket is in another region",
+        _ => "",
+    };
+    let code = code(answer).map(|code| format!(" {code}")).unwrap_or_default();
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    Refused(format!("the storage answers {}{code}{why}", answer.status))
+}
+
+impl ReadBackend for Objects {
+    fn location(&self) -> String {
+        self.place.clone()
+    }
+
+    fn list_with_size(&self, kind: FileType) -> RusticResult<Vec<(Id, u32)>> {
+        let found = match kind {
+            FileType::Config => {
+                let config = self.get(&self.key(kind, &Id::default()), None);
+                config.map(|config| {
+                    let size = |bytes: Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                    config.map(|bytes| (Id::default(), size(bytes))).into_iter().collect()
+                })
+            }
+            FileType::Pack => self.list("data"),
+            other => self.list(other.dirname()),
+        };
+        found.map_err(|why| self.failed("list", kind.dirname(), &why))
+    }
+
+    fn read_full(&self, kind: FileType, id: &Id) -> RusticResult<Bytes> {
+        let key = self.key(kind, id);
+        let found =
+            self.get(&key, None).and_then(|found| found.ok_or_else(|| Refused("it is not there".to_owned())));
+        found.map_err(|why| self.failed("read", &key, &why))
+    }
+
+    fn read_partial(
+        &self,
+        kind: FileType,
+        id: &Id,
+        _: bool,
+        offset: u32,
+        length: u32,
+    ) -> RusticResult<Bytes> {
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let key = self.key(kind, id);
+        let found = self.get(&key, Some((offset, length)));
+        let found = found.and_then(|found| found.ok_or_else(|| Refused("it is not there".to_owned())));
+        found.map_err(|why| self.failed("read", &key, &why))
+    }
+
+    fn warmup_path(&self, kind: FileType, id: &Id) -> String {
+        self.key(kind, id)
+    }
+}
+
+impl WriteBackend for Objects {
+    /// A bucket is made by whoever pays for it.
+    fn create(&self) -> RusticResult<()> {
+        Ok(())
+    }
+
+    fn write_bytes(&self, kind: FileType, id: &Id, _: bool, content: BytesList) -> RusticResult<()> {
+        let key = self.key(kind, id);
+        let whole: Vec<u8> = content.slice().concat();
+        // The storage compares it with what arrived; a bucket with object lock insists on it.
+        let digest = base64::engine::general_purpose::STANDARD.encode(Md5::digest(&whole));
+        let mut action = PutObject::new(&self.bucket, Some(&self.credentials), &key);
+        action.headers_mut().insert("content-md5", digest.clone());
+        let headers = [("content-md5", digest.as_str()), ("content-type", "application/octet-stream")];
+        let answer = self.ask(&action, "PUT", &headers, Some(&whole), LONGEST_LIST);
+        match answer {
+            Ok(answer) if answer.ok() => Ok(()),
+            Ok(answer) => Err(self.failed("write", &key, &refused(&answer))),
+            Err(why) => Err(self.failed("write", &key, &why)),
+        }
+    }
+
+    fn remove(&self, kind: FileType, id: &Id, _: bool) -> RusticResult<()> {
+        let key = self.key(kind, id);
+        let action = DeleteObject::new(&self.bucket, Some(&self.credentials), &key);
+        match self.ask(&action, "DELETE", &[], None, LONGEST_LIST) {
+            Ok(answer) if answer.ok() || answer.status == 404 => Ok(()),
+            Ok(answer) => Err(self.failed("remove", &key, &refused(&answer))),
+            Err(why) => Err(self.failed("remove", &key, &why)),
+        }
+    }
+}
