@@ -50,6 +50,9 @@ fn fault(fleet: &Fleet, host: &Host, checks: &[&str], words: &str, make: &str, h
     assert_eq!(told.matches("PROBLEM").count(), checks.len(), "{told}");
 }
 
+/// Its container, whatever it is called: each update gives it another number.
+const PORTAIL: &str = "$(docker ps -aq --filter label=com.docker.compose.project=geoclic --filter label=com.docker.compose.service=portail | head -n 1)";
+
 const CHANNEL: &str = "\n[notify.file]\nkind = \"command\"\ncommand = [\"sh\", \"-c\", \"cat >> heard\"]\n";
 
 #[test]
@@ -90,8 +93,8 @@ fn each_fault_of_a_host_is_reported_as_itself_and_told_once() {
         host,
         &["stack.portail"],
         "check portail answers",
-        "docker exec -u 0 geoclic-portail-1 mv /usr/share/nginx/html/index.html /usr/share/nginx/html/kept",
-        "docker exec -u 0 geoclic-portail-1 mv /usr/share/nginx/html/kept /usr/share/nginx/html/index.html",
+        &format!("docker exec -u 0 {PORTAIL} mv /usr/share/nginx/html/index.html /usr/share/nginx/html/kept"),
+        &format!("docker exec -u 0 {PORTAIL} mv /usr/share/nginx/html/kept /usr/share/nginx/html/index.html"),
     );
     // The machines of the lab have one clock; the probe is told another time.
     fault(
@@ -134,8 +137,8 @@ fn each_fault_of_a_host_is_reported_as_itself_and_told_once() {
         host,
         &["containers", "stack.portail"],
         "portail exited",
-        "docker kill geoclic-portail-1 >/dev/null",
-        "docker start geoclic-portail-1 >/dev/null",
+        &format!("docker kill {PORTAIL} >/dev/null"),
+        &format!("docker start {PORTAIL} >/dev/null"),
     );
     fault(
         fleet,
@@ -216,9 +219,9 @@ fn the_hosts_own_watch_pings() {
         asked.starts_with(&format!("POST /ping/Poison7Q2xK9/{client}/0 ")) && asked.ends_with("ok"),
         "{asked}"
     );
-    let asked = listen(
-        "docker pause geoclic-worker-1 >/dev/null; docker stop -t 1 geoclic-portail-1 >/dev/null; /opt/geoclic/bin/check; docker unpause geoclic-worker-1 >/dev/null; docker start geoclic-portail-1 >/dev/null",
-    );
+    let asked = listen(&format!(
+        "docker pause geoclic-worker-1 >/dev/null; docker stop -t 1 {PORTAIL} >/dev/null; /opt/geoclic/bin/check; docker unpause geoclic-worker-1 >/dev/null; docker start {PORTAIL} >/dev/null"
+    ));
     assert!(
         asked.starts_with(&format!("POST /ping/Poison7Q2xK9/{client}/1 ")) && asked.contains("portail"),
         "{asked}"

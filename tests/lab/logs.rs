@@ -20,7 +20,7 @@ impl<'h> Talker<'h> {
             "mkdir -p /root/ticks; rm -f /root/ticks/n; docker rm -f talker >/dev/null 2>&1
              docker run -d --name talker --user 0 --network none --log-opt max-size=20m --log-opt max-file=3 \
              --label com.docker.compose.project=geoclic --label com.docker.compose.service=worker -v /root/ticks:/ticks \
-             --entrypoint sh \"$(docker inspect -f '{{{{.Config.Image}}}}' geoclic-portail-1)\" -c '{quoted}' >/dev/null"
+             --entrypoint sh \"$(docker inspect -f '{{{{.Config.Image}}}}' geoclic-nginx-1)\" -c '{quoted}' >/dev/null"
         ))
         .ok();
         Talker(host)
