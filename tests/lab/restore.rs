@@ -196,7 +196,7 @@ fn a_killed_restore_leaves_a_client_that_serves_and_the_next_finishes() {
     fleet.run(&["backup", client]).expect(0);
     let id = newest(fleet, client)["id"].as_str().expect("an id").to_owned();
     let words = ["restore", client, "--snapshot", &id, "--yes", "--json"];
-    let steps = ["restore the database", "exchange", "wait until healthy", "remove what was before"];
+    let steps = ["exchange", "wait until healthy"];
     for step in steps {
         psql(host, "geoclic", &format!("delete from demandes where id = '{row}';"));
         lose(host, &name);
