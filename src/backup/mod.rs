@@ -32,6 +32,7 @@ pub use error::BackupError;
 pub use gate::Gate;
 pub use host::{Dumped, HostSource, What};
 pub use manifest::Manifest;
+pub use read::Appending;
 pub use repository::{Browser, Place, Repository, Snapshot, Store, shown};
 pub use restore::{Opened, Picked, Shelf};
 pub use state::State;

@@ -1,6 +1,7 @@
-//! Files of a snapshot, read by who needs their size beforehand.
+//! Files of a snapshot, read by who needs their size beforehand: into a tar stream above all.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
+use std::path::Path;
 
 use rustic_core::repofile::Node;
 use rustic_core::vfs::OpenFile;
@@ -9,7 +10,60 @@ use rustic_core::{IndexedFullStatus, RusticError};
 use super::error::BackupError;
 use super::repository::Browser;
 
+/// Read from the repository at once.
+const READ: usize = 1 << 20;
+
+/// Which side of a copy failed.
+#[derive(Debug)]
+pub enum Appending {
+    Backup(BackupError),
+    Io(io::Error),
+}
+
+impl From<BackupError> for Appending {
+    fn from(error: BackupError) -> Self {
+        Appending::Backup(error)
+    }
+}
+
+impl From<io::Error> for Appending {
+    /// What the repository says comes through the stream.
+    fn from(error: io::Error) -> Self {
+        error.downcast().map_or_else(Appending::Io, Appending::Backup)
+    }
+}
+
 impl Browser {
+    /// Puts a file or folder into a tar stream, under a path there.
+    ///
+    /// # Errors
+    /// A piece that is gone, or a stream that takes no more.
+    pub fn append<W: Write>(
+        &self,
+        tar: &mut tar::Builder<W>,
+        path: &Path,
+        node: &Node,
+    ) -> Result<(), Appending> {
+        let mut header = tar::Header::new_gnu();
+        let meta = &node.meta;
+        header.set_mode(meta.mode.unwrap_or(0o600));
+        header.set_uid(meta.uid.unwrap_or(0).into());
+        header.set_gid(meta.gid.unwrap_or(0).into());
+        header.set_mtime(meta.mtime.map_or(0, |at| u64::try_from(at.as_second()).unwrap_or(0)));
+        header.set_size(0);
+        if node.is_dir() {
+            header.set_entry_type(tar::EntryType::Directory);
+            return Ok(tar.append_data(&mut header, path, io::empty())?);
+        }
+        if node.is_symlink() {
+            header.set_entry_type(tar::EntryType::Symlink);
+            return Ok(tar.append_link(&mut header, path, node.node_type.to_link())?);
+        }
+        // A file may have grown while it was read: its pieces know its true size.
+        header.set_size(self.size(node)?);
+        Ok(tar.append_data(&mut header, path, io::BufReader::with_capacity(READ, self.reader(node)?))?)
+    }
+
     /// True size of a file: its node may have another, of when it was listed.
     ///
     /// # Errors
@@ -39,11 +93,11 @@ struct Reader<'b> {
 }
 
 impl Read for Reader<'_> {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let piece = self
             .inner
             .read_file_at(&self.file, self.at, into.len())
-            .map_err(|error| std::io::Error::other(BackupError::storage(&error).to_string()))?;
+            .map_err(|error| io::Error::other(BackupError::storage(&error)))?;
         into[..piece.len()].copy_from_slice(&piece);
         self.at += piece.len();
         Ok(piece.len())

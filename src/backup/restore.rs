@@ -15,6 +15,7 @@ use tokio::sync::mpsc::Sender;
 use super::client::ClientBackup;
 use super::error::BackupError;
 use super::manifest::Manifest;
+use super::read::Appending;
 use super::repository::{Browser, Snapshot, shown};
 use crate::engine::{Stock, Worked};
 use crate::event::Outcome;
@@ -24,8 +25,6 @@ use crate::ssh::Piece;
 
 /// Handed to the connection at once.
 const PIECE: usize = 128 << 10;
-/// Read from the repository at once.
-const READ: usize = 1 << 20;
 /// Bytes between two words on how far it is.
 const TOLD_EVERY: u64 = 4 << 20;
 
@@ -212,31 +211,15 @@ impl Opened {
         path: &Path,
         node: &Node,
     ) -> Result<(), BackupError> {
-        let mut header = tar::Header::new_gnu();
-        let meta = &node.meta;
-        header.set_mode(meta.mode.unwrap_or(0o600));
-        header.set_uid(meta.uid.unwrap_or(0).into());
-        header.set_gid(meta.gid.unwrap_or(0).into());
-        header.set_mtime(meta.mtime.map_or(0, |at| u64::try_from(at.as_second()).unwrap_or(0)));
-        header.set_size(0);
         // The header of a tar knows whole seconds only.
-        if let Some(at) = meta.mtime.filter(|at| at.subsec_nanosecond() > 0) {
+        if let Some(at) = node.meta.mtime.filter(|at| at.subsec_nanosecond() > 0) {
             let time = format!("{}.{:09}", at.as_second(), at.subsec_nanosecond());
             tar.append_pax_extensions([("mtime", time.as_bytes())]).map_err(broken)?;
         }
-        if node.is_dir() {
-            header.set_entry_type(tar::EntryType::Directory);
-            return tar.append_data(&mut header, path, io::empty()).map_err(broken);
-        }
-        if node.is_symlink() {
-            header.set_entry_type(tar::EntryType::Symlink);
-            return tar.append_link(&mut header, path, node.node_type.to_link()).map_err(broken);
-        }
-        // A file may have grown while it was read: its pieces know its true size.
-        let size = self.browser.size(node)?;
-        header.set_size(size);
-        let content = io::BufReader::with_capacity(READ, self.browser.reader(node)?);
-        tar.append_data(&mut header, path, content).map_err(broken)
+        self.browser.append(tar, path, node).map_err(|error| match error {
+            Appending::Backup(error) => error,
+            Appending::Io(error) => broken(error),
+        })
     }
 }
 

@@ -12,7 +12,7 @@ pub use super::outside::Outside;
 pub use dump::{Facts, Rows, inside, outside, roles};
 pub use listing::{Folder, Found, Kind, Listing, ListingError, list, only_vanished, read};
 
-use crate::shell::{Cmd, quote};
+use crate::shell::Cmd;
 
 /// The line that a stream begins with.
 pub const HEAD: &str = "fleet-stream ";
@@ -64,17 +64,6 @@ pub fn read_files(paths: Vec<u8>) -> Cmd {
     );
     let script = format!("set -eu\nexport LC_ALL=C\n{tar}");
     Cmd::new(["sh", "-c", script.as_str()]).stdin(crate::shell::Stdin::Public(paths)).sudo()
-}
-
-/// Shell text that sets `$db` to the running container of a service, or fails with a sentence.
-fn find_container(stack: &str, service: &str) -> String {
-    format!(
-        "db=$(docker ps -q --filter label=com.docker.compose.project={} --filter label=com.docker.compose.service={} | head -n 1)
-[ -n \"$db\" ] || {{ echo 'fleet: the database container is not running' >&2; exit 69; }}
-",
-        quote(stack),
-        quote(service)
-    )
 }
 
 #[cfg(test)]

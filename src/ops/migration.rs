@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::Layout;
 use super::outside::Outside;
-use super::postgres::{Database, literal};
+use super::postgres::Database;
+use super::sql::literal;
 use crate::shell::{Cmd, Stdin, quote};
 
 /// The database of a client.

@@ -23,6 +23,7 @@ pub mod release;
 pub mod rollout;
 pub mod schedule;
 pub mod ship;
+mod sql;
 
 /// Where things are on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]

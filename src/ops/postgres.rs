@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::sql::{identifier, literal};
 use crate::secret::Secret;
 use crate::shell::{Cmd, Stdin, quote};
 
@@ -18,16 +19,20 @@ pub struct Database {
 }
 
 impl Database {
-    /// Shell text that sets `$db` to the container, or fails with a sentence.
-    pub(super) fn find(&self) -> String {
+    /// Shell text that sets `$db` to the running container, or fails with a sentence.
+    pub(super) fn container(&self) -> String {
         format!(
-            "set -eu
-db=$(docker ps -q --filter label=com.docker.compose.project={} --filter label=com.docker.compose.service={} | head -n 1)
+            "db=$(docker ps -q --filter label=com.docker.compose.project={} --filter label=com.docker.compose.service={} | head -n 1)
 [ -n \"$db\" ] || {{ echo 'fleet: the database container is not running' >&2; exit 69; }}
 ",
             quote(&self.stack),
             quote(&self.service)
         )
+    }
+
+    /// The beginning of a script that needs it.
+    pub(super) fn find(&self) -> String {
+        format!("set -eu\n{}", self.container())
     }
 
     fn psql(&self) -> String {
@@ -76,9 +81,9 @@ exit 1",
             "set log_statement = 'none';
 set log_min_error_statement = 'panic';
 set log_min_duration_statement = -1;
-alter role \"{}\" password {};
+alter role {} password {};
 ",
-            self.user.replace('"', "\"\""),
+            identifier(&self.user),
             literal(password.reveal())
         );
         let script = format!("{}exec {}", self.find(), self.psql());
@@ -86,20 +91,5 @@ alter role \"{}\" password {};
             .stdin(Stdin::Secret(sql.into_bytes()))
             .sudo()
             .timeout(Duration::from_secs(60))
-    }
-}
-
-/// A text as an SQL literal (PostgreSQL manual 4.1.2.1, standard_conforming_strings on).
-pub(super) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quote_in_a_name_stays_data() {
-        assert_eq!(literal("0'; drop table x; --"), "'0''; drop table x; --'");
     }
 }

@@ -2,15 +2,29 @@
 
 use std::time::Duration;
 
-use super::{Exit, Output, Sink, Stream};
+use tokio::time::timeout;
+
+use super::{Exit, Output, SessionError, Sink, Stream};
+use crate::shell::Cmd;
 
 /// How much later than the host we give up a command that has a limit.
-pub const GRACE: Duration = Duration::from_secs(15);
+const GRACE: Duration = Duration::from_secs(15);
 /// How long output may lag behind the exit of the command: a child that it left behind may keep
 /// the output open for ever.
 pub const LINGER: Duration = Duration::from_secs(10);
 /// Most output kept of a stream.
 const KEPT: usize = 16 << 20;
+
+/// Gives a command up that its host should have ended by itself.
+pub async fn within<T>(
+    cmd: &Cmd,
+    work: impl Future<Output = Result<T, SessionError>>,
+) -> Result<T, SessionError> {
+    match cmd.limit() {
+        None => work.await,
+        Some(limit) => timeout(limit + GRACE, work).await.unwrap_or(Err(SessionError::TimedOut(limit))),
+    }
+}
 
 /// Passes chunks on and keeps their beginning.
 pub struct Gathered<'a> {

@@ -5,13 +5,12 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use rustic_core::repofile::Node;
 
 use super::super::App;
 use super::super::context::Fleet;
 use super::super::exit::refused;
 use super::super::repositories::explained;
-use crate::backup::{BackupError, Browser};
+use crate::backup::Appending;
 use crate::event::ExitKind;
 use crate::hint::HintExt as _;
 
@@ -72,7 +71,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         if args.without_secrets && below.starts_with("release") {
             continue;
         }
-        append(&mut builder, &browser, &below, &node).map_err(|error| match error {
+        browser.append(&mut builder, &below, &node).map_err(|error| match error {
             Appending::Backup(error) => failed(error),
             Appending::Io(error) => {
                 anyhow::Error::new(error).context(format!("{} cannot be written", path.display()))
@@ -94,47 +93,4 @@ fn end(mut file: BufWriter<File>, path: &Path) -> anyhow::Result<()> {
     file.flush()
         .and_then(|()| file.get_ref().sync_all())
         .with_context(|| format!("{} cannot be written", path.display()))
-}
-
-enum Appending {
-    Backup(BackupError),
-    Io(std::io::Error),
-}
-
-impl From<std::io::Error> for Appending {
-    fn from(error: std::io::Error) -> Self {
-        Appending::Io(error)
-    }
-}
-
-fn append<W: std::io::Write>(
-    builder: &mut tar::Builder<W>,
-    browser: &Browser,
-    path: &Path,
-    node: &Node,
-) -> Result<(), Appending> {
-    let mut header = tar::Header::new_gnu();
-    let meta = &node.meta;
-    header.set_mode(meta.mode.unwrap_or(0o600));
-    header.set_uid(meta.uid.unwrap_or(0).into());
-    header.set_gid(meta.gid.unwrap_or(0).into());
-    header.set_mtime(meta.mtime.map_or(0, |at| u64::try_from(at.as_second()).unwrap_or(0)));
-    if node.is_dir() {
-        header.set_entry_type(tar::EntryType::Directory);
-        header.set_size(0);
-        builder.append_data(&mut header, path, std::io::empty())?;
-    } else if node.is_symlink() {
-        header.set_entry_type(tar::EntryType::Symlink);
-        header.set_size(0);
-        builder.append_link(&mut header, path, node.node_type.to_link())?;
-    } else {
-        // The true size is only known from the content: a file may have grown while it was read.
-        let mut spool = tempfile::tempfile()?;
-        browser.dump(node, &mut spool).map_err(Appending::Backup)?;
-        let size = std::io::Seek::stream_position(&mut spool)?;
-        std::io::Seek::rewind(&mut spool)?;
-        header.set_size(size);
-        builder.append_data(&mut header, path, spool)?;
-    }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::outside::Outside;
 use super::super::postgres::Database;
-use super::{find_container, packed};
+use super::packed;
 use crate::shell::{Cmd, Stdin, quote};
 
 /// Tables whose rows are counted: the largest.
@@ -120,7 +120,7 @@ pub fn inside(database: &Database) -> Cmd {
     let psql = format!("{PSQL} -U {user} -d {name} 3>&1 1>&2");
     let text = format!(
         "set -eu\n{}{}",
-        find_container(&database.stack, &database.service),
+        database.container(),
         packed(&format!("docker exec -i \"$db\" sh -c {}", quote(&psql)))
     );
     let script = script(&format!("{DUMP} -U {user} -d {name}"));
@@ -132,7 +132,7 @@ pub fn inside(database: &Database) -> Cmd {
 pub fn roles(database: &Database) -> Cmd {
     let text = format!(
         "set -eu\n{}{}",
-        find_container(&database.stack, &database.service),
+        database.container(),
         packed(&format!(
             "docker exec \"$db\" pg_dumpall --globals-only --no-password -U {} -l {}",
             quote(&database.user),

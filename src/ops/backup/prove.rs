@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::sql::identifier;
 use super::dump::OWN;
 
 /// The database that is restored into.
@@ -28,10 +29,6 @@ const SAYS: &str = "fleet-says";
 #[must_use]
 pub fn major(server: &str) -> String {
     server.chars().take_while(char::is_ascii_digit).collect()
-}
-
-fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The role that restores: called as the user of the database was, so that what names it is right.

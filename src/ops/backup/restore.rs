@@ -14,7 +14,8 @@ use self::exchange::stage;
 pub use self::roles::{Role, roles_of};
 use super::super::Layout;
 use super::super::postgres::Database;
-use super::{Folder, Rows, find_container};
+use super::super::sql::{identifier, literal};
+use super::{Folder, Rows};
 use crate::shell::{Cmd, Stdin, quote};
 
 const SHORT: Duration = Duration::from_secs(120);
@@ -75,14 +76,6 @@ impl Names {
     }
 }
 
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-fn named(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
 /// Shell text: psql of the server, on a database that is always there.
 fn psql(database: &Database, on: &str) -> String {
     format!(
@@ -101,7 +94,7 @@ pub fn make_database(database: &Database, names: &Names, roles: &[Role]) -> Cmd 
         let password =
             role.password.as_ref().map_or(String::new(), |hash| format!(" password {}", literal(hash)));
         let login = if role.login { "login" } else { "nologin" };
-        let make = format!("create role {} {login}{password}", named(&role.name));
+        let make = format!("create role {} {login}{password}", identifier(&role.name));
         sql.push_str(&format!(
             "select {} where not exists (select from pg_roles where rolname = {}) \\gexec\n",
             literal(&make),
@@ -118,16 +111,12 @@ select format('alter %s set %I to %s',
 from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase left join pg_roles r on r.oid = s.setrole, unnest(s.setconfig) c
 where d.datname = {now} \\gexec
 ",
-        filling = named(&names.filling),
-        owner = named(&database.user),
+        filling = identifier(&names.filling),
+        owner = identifier(&database.user),
         new = literal(&names.filling),
         now = literal(&database.name),
     ));
-    let text = format!(
-        "set -eu\n{}exec {}",
-        find_container(&database.stack, &database.service),
-        psql(database, &database.name)
-    );
+    let text = format!("set -eu\n{}exec {}", database.container(), psql(database, &database.name));
     Cmd::new(["sh", "-c", text.as_str()]).stdin(Stdin::Secret(sql.into_bytes())).sudo().timeout(SHORT)
 }
 
@@ -143,7 +132,7 @@ pub fn load(database: &Database, names: &Names, owners: bool) -> Cmd {
 {find}status=$({{ {{ s=0; gzip -dc 3>&- || s=$?; echo \"$s\" >&3; }} | docker exec -i \"$db\" pg_restore -U {user} -d {into} --no-password --exit-on-error --single-transaction{owners} 3>&- >&2; }} 3>&1) || {{ echo 'fleet: pg_restore did not take the dump; the database in service was not touched' >&2; exit 65; }}
 [ \"$status\" = 0 ] || {{ echo 'fleet: the dump did not arrive whole; the database in service was not touched' >&2; exit 65; }}
 docker exec \"$db\" vacuumdb -U {user} -d {into} --no-password --analyze-only --quiet",
-        find = find_container(&database.stack, &database.service),
+        find = database.container(),
     );
     Cmd::new(["sh", "-c", text.as_str()]).sudo().timeout(LONG)
 }
@@ -170,11 +159,7 @@ pub fn count(database: &Database, names: &Names, rows: &[Rows]) -> Cmd {
         "do $fleet$ declare want record; found bigint; begin\n    {}\nend $fleet$;\n",
         checks.replace("$fleet$", "")
     );
-    let text = format!(
-        "set -eu\n{}exec {}",
-        find_container(&database.stack, &database.service),
-        psql(database, &names.filling)
-    );
+    let text = format!("set -eu\n{}exec {}", database.container(), psql(database, &names.filling));
     Cmd::new(["sh", "-c", text.as_str()]).stdin(Stdin::Public(sql.into_bytes())).sudo().timeout(LONG)
 }
 

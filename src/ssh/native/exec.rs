@@ -10,7 +10,7 @@ use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::time::timeout;
 
-use super::super::output::{GRACE, Gathered, LINGER};
+use super::super::output::{Gathered, LINGER, within};
 use super::super::slots::{self, Slot};
 use super::super::{Exit, Output, SessionError, Sink, Stream, clean};
 use super::link::Link;
@@ -206,11 +206,7 @@ fn signal(name: &Sig) -> String {
 
 /// Runs a command to its end.
 pub async fn run(link: &Link, cmd: &Cmd, sink: Option<Sink<'_>>) -> Result<Output, SessionError> {
-    let work = collect(link, cmd, sink);
-    match cmd.limit() {
-        None => work.await,
-        Some(limit) => timeout(limit + GRACE, work).await.unwrap_or(Err(SessionError::TimedOut(limit))),
-    }
+    within(cmd, collect(link, cmd, sink)).await
 }
 
 async fn collect(link: &Link, cmd: &Cmd, sink: Option<Sink<'_>>) -> Result<Output, SessionError> {

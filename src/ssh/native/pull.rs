@@ -3,28 +3,14 @@
 //! The connection has one reader for all channels. While nobody takes a piece it waits, and with it
 //! the host: that is what keeps a dump of any size out of memory.
 
-use std::time::Duration;
-
-use tokio::time::timeout;
-
-use super::super::output::GRACE;
+use super::super::output::within;
 use super::super::{COMPLAINTS, NOBODY, Pulled, Receiver, SessionError, Stream};
 use super::exec::Running;
 use super::link::Link;
 use crate::shell::Cmd;
 
 pub async fn run(link: &Link, cmd: &Cmd, into: &Receiver) -> Result<Pulled, SessionError> {
-    match cmd.limit() {
-        None => take(link, cmd, into).await,
-        Some(limit) => patient(limit, take(link, cmd, into)).await,
-    }
-}
-
-async fn patient(
-    limit: Duration,
-    work: impl Future<Output = Result<Pulled, SessionError>>,
-) -> Result<Pulled, SessionError> {
-    timeout(limit + GRACE, work).await.unwrap_or(Err(SessionError::TimedOut(limit)))
+    within(cmd, take(link, cmd, into)).await
 }
 
 async fn take(link: &Link, cmd: &Cmd, into: &Receiver) -> Result<Pulled, SessionError> {

@@ -2,9 +2,8 @@
 
 use russh::ChannelWriteHalf;
 use russh::client::Msg;
-use tokio::time::timeout;
 
-use super::super::output::{GRACE, Gathered};
+use super::super::output::{Gathered, within};
 use super::super::{CUT, Output, Piece, SessionError, Sink, Supply};
 use super::exec::Running;
 use super::link::Link;
@@ -16,11 +15,7 @@ pub async fn run(
     from: &mut Supply,
     sink: Option<Sink<'_>>,
 ) -> Result<Output, SessionError> {
-    let work = give(link, cmd, from, sink);
-    match cmd.limit() {
-        None => work.await,
-        Some(limit) => timeout(limit + GRACE, work).await.unwrap_or(Err(SessionError::TimedOut(limit))),
-    }
+    within(cmd, give(link, cmd, from, sink)).await
 }
 
 async fn give(

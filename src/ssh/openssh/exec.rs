@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::super::output::{GRACE, Gathered, LINGER};
+use super::super::output::{Gathered, LINGER, within};
 use super::super::slots::{self, Slot};
-use super::super::{Exit, Output, SessionError, Sink, Stream};
+use super::super::{CUT, Exit, Output, SessionError, Sink, Stream};
 use super::master::Master;
 use super::mux::{self, Joined, News, Refusal};
 use crate::shell::Cmd;
@@ -82,64 +82,92 @@ impl<'m> Running<'m> {
 
 /// Runs a command to its end.
 pub async fn run(master: &Master, cmd: &Cmd, sink: Option<Sink<'_>>) -> Result<Output, SessionError> {
-    let work = collect(master, cmd, sink);
-    match cmd.limit() {
-        None => work.await,
-        Some(limit) => timeout(limit + GRACE, work).await.unwrap_or(Err(SessionError::TimedOut(limit))),
-    }
+    within(cmd, collect(master, cmd, sink)).await
 }
 
 async fn collect(master: &Master, cmd: &Cmd, sink: Option<Sink<'_>>) -> Result<Output, SessionError> {
     let input = cmd.input().bytes();
-    let here = |error: io::Error| SessionError::Refused(format!("no streams for a command: {error}"));
-    let (stdin, theirs_in) = if input.is_empty() { nothing() } else { inlet() }.map_err(here)?;
-    let (mut stdout, theirs_out) = outlet().map_err(here)?;
-    let (mut stderr, theirs_err) = outlet().map_err(here)?;
-    let streams = [theirs_in.as_fd(), theirs_out.as_fd(), theirs_err.as_fd()];
-    let mut running = Running::start(master, &cmd.line(), streams).await?;
-    // Only the master holds these ends from here: their closing is told to us.
-    drop((theirs_in, theirs_out, theirs_err));
+    let mut streams = Streams::open(master, cmd, !input.is_empty()).await?;
+    let stdin = streams.stdin.take();
+    streams.gather(write(stdin, input), sink).await
+}
 
-    let feed = async move {
-        if let Some(mut stdin) = stdin {
-            // A command may end without reading all: that is no fault of it.
-            let _ = stdin.write_all(input).await;
-        }
-    };
-    tokio::pin!(feed);
-    let mut gathered = Gathered::new(sink);
-    let (mut fed, mut closed, mut exit, mut patience) = (false, false, None, Instant::now());
-    let (mut one, mut two) = (vec![0; PIECE], vec![0; PIECE]);
-    while !closed || stdout.is_some() || stderr.is_some() {
-        tokio::select! {
-            count = read(&mut stdout, &mut one), if stdout.is_some() => match count {
-                0 => stdout = None,
-                count => {
-                    patience = Instant::now() + LINGER;
-                    gathered.take(Stream::Stdout, &one[..count]);
-                }
-            },
-            count = read(&mut stderr, &mut two), if stderr.is_some() => match count {
-                0 => stderr = None,
-                count => {
-                    patience = Instant::now() + LINGER;
-                    gathered.take(Stream::Stderr, &two[..count]);
-                }
-            },
-            () = &mut feed, if !fed => fed = true,
-            news = running.news(), if !closed => {
-                patience = Instant::now() + LINGER;
-                match news {
-                    News::Exit(code) => exit = Some(code),
-                    News::Closed => closed = true,
-                }
-            }
-            // A child that it left behind may keep its output open for ever.
-            () = sleep_until(patience), if exit.is_some() => break,
-        }
+/// All of what is at hand. A command may end without reading it: that is no fault of it.
+pub async fn write(stdin: Option<pipe::Sender>, input: &[u8]) -> bool {
+    if let Some(mut stdin) = stdin {
+        let _ = stdin.write_all(input).await;
     }
-    let exit = running.end(exit).await?;
-    Ok(gathered.output(exit))
+    true
+}
+
+/// A command with our ends of its streams.
+pub struct Streams<'m> {
+    pub running: Running<'m>,
+    /// `None` for a command that is given nothing.
+    pub stdin: Option<pipe::Sender>,
+    pub stdout: Option<pipe::Receiver>,
+    pub stderr: Option<pipe::Receiver>,
+}
+
+impl<'m> Streams<'m> {
+    pub async fn open(master: &'m Master, cmd: &Cmd, input: bool) -> Result<Self, SessionError> {
+        let here = |error: io::Error| SessionError::Refused(format!("no streams for a command: {error}"));
+        let (stdin, theirs_in) = if input { inlet() } else { nothing() }.map_err(here)?;
+        let (stdout, theirs_out) = outlet().map_err(here)?;
+        let (stderr, theirs_err) = outlet().map_err(here)?;
+        let theirs = [theirs_in.as_fd(), theirs_out.as_fd(), theirs_err.as_fd()];
+        // Only the master holds these ends afterwards: their closing is told to us.
+        let running = Running::start(master, &cmd.line(), theirs).await?;
+        Ok(Streams { running, stdin, stdout, stderr })
+    }
+
+    /// What it says, to its end. `feed` gives it its input, and says whether all of that was there.
+    pub async fn gather(
+        self,
+        feed: impl Future<Output = bool>,
+        sink: Option<Sink<'_>>,
+    ) -> Result<Output, SessionError> {
+        let Streams { mut running, stdin: _, mut stdout, mut stderr } = self;
+        tokio::pin!(feed);
+        let mut gathered = Gathered::new(sink);
+        let (mut fed, mut closed, mut exit, mut patience) = (false, false, None, Instant::now());
+        let (mut one, mut two) = (vec![0; PIECE], vec![0; PIECE]);
+        while !closed || stdout.is_some() || stderr.is_some() {
+            tokio::select! {
+                count = read(&mut stdout, &mut one), if stdout.is_some() => match count {
+                    0 => stdout = None,
+                    count => {
+                        patience = Instant::now() + LINGER;
+                        gathered.take(Stream::Stdout, &one[..count]);
+                    }
+                },
+                count = read(&mut stderr, &mut two), if stderr.is_some() => match count {
+                    0 => stderr = None,
+                    count => {
+                        patience = Instant::now() + LINGER;
+                        gathered.take(Stream::Stderr, &two[..count]);
+                    }
+                },
+                whole = &mut feed, if !fed => {
+                    fed = true;
+                    if !whole {
+                        return Err(SessionError::Failed(CUT.to_owned()));
+                    }
+                }
+                news = running.news(), if !closed => {
+                    patience = Instant::now() + LINGER;
+                    match news {
+                        News::Exit(code) => exit = Some(code),
+                        News::Closed => closed = true,
+                    }
+                }
+                // A child that it left behind may keep its output open for ever.
+                () = sleep_until(patience), if exit.is_some() => break,
+            }
+        }
+        let exit = running.end(exit).await?;
+        Ok(gathered.output(exit))
+    }
 }
 
 /// A pipe that we read, and its other end.
@@ -149,13 +177,13 @@ pub fn outlet() -> io::Result<(Option<pipe::Receiver>, OwnedFd)> {
 }
 
 /// A pipe that we write, and its other end.
-pub fn inlet() -> io::Result<(Option<pipe::Sender>, OwnedFd)> {
+fn inlet() -> io::Result<(Option<pipe::Sender>, OwnedFd)> {
     let (writer, reader) = pipe::pipe()?;
     Ok((Some(writer), reader.into_blocking_fd()?))
 }
 
 /// For a command that is given nothing.
-pub fn nothing() -> io::Result<(Option<pipe::Sender>, OwnedFd)> {
+fn nothing() -> io::Result<(Option<pipe::Sender>, OwnedFd)> {
     Ok((None, std::fs::File::open("/dev/null")?.into()))
 }
 

@@ -1,41 +1,23 @@
 //! Output of any length, taken at the speed of whoever reads it: the pipe fills, and the master waits.
 
-use std::io;
-use std::os::fd::AsFd as _;
+use tokio::time::{Instant, sleep_until};
 
-use tokio::io::AsyncWriteExt as _;
-use tokio::time::{Instant, sleep_until, timeout};
-
-use super::super::output::{GRACE, LINGER};
+use super::super::output::{LINGER, within};
 use super::super::{COMPLAINTS, NOBODY, Pulled, Receiver, SessionError};
-use super::exec::{PIECE, Running, inlet, nothing, outlet, read};
+use super::exec::{PIECE, Streams, read, write};
 use super::master::Master;
 use super::mux::News;
 use crate::shell::Cmd;
 
 pub async fn run(master: &Master, cmd: &Cmd, into: &Receiver) -> Result<Pulled, SessionError> {
-    let work = take(master, cmd, into);
-    match cmd.limit() {
-        None => work.await,
-        Some(limit) => timeout(limit + GRACE, work).await.unwrap_or(Err(SessionError::TimedOut(limit))),
-    }
+    within(cmd, take(master, cmd, into)).await
 }
 
 async fn take(master: &Master, cmd: &Cmd, into: &Receiver) -> Result<Pulled, SessionError> {
     let input = cmd.input().bytes();
-    let here = |error: io::Error| SessionError::Refused(format!("no streams for a command: {error}"));
-    let (stdin, theirs_in) = if input.is_empty() { nothing() } else { inlet() }.map_err(here)?;
-    let (mut stdout, theirs_out) = outlet().map_err(here)?;
-    let (mut stderr, theirs_err) = outlet().map_err(here)?;
-    let streams = [theirs_in.as_fd(), theirs_out.as_fd(), theirs_err.as_fd()];
-    let mut running = Running::start(master, &cmd.line(), streams).await?;
-    drop((theirs_in, theirs_out, theirs_err));
-    let feed = async move {
-        if let Some(mut stdin) = stdin {
-            // A command may end without reading all: that is no fault of it.
-            let _ = stdin.write_all(input).await;
-        }
-    };
+    let streams = Streams::open(master, cmd, !input.is_empty()).await?;
+    let Streams { mut running, stdin, mut stdout, mut stderr } = streams;
+    let feed = write(stdin, input);
     tokio::pin!(feed);
     let (mut fed, mut closed, mut exit, mut patience) = (false, false, None, Instant::now());
     let (mut one, mut two, mut said) = (vec![0; PIECE], vec![0; PIECE], Vec::new());
@@ -60,7 +42,7 @@ async fn take(master: &Master, cmd: &Cmd, into: &Receiver) -> Result<Pulled, Ses
                     }
                 }
             },
-            () = &mut feed, if !fed => fed = true,
+            _ = &mut feed, if !fed => fed = true,
             news = running.news(), if !closed => {
                 patience = Instant::now() + LINGER;
                 match news {

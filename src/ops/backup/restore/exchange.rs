@@ -2,8 +2,9 @@
 
 use super::super::super::Layout;
 use super::super::super::postgres::Database;
-use super::super::{Folder, find_container};
-use super::{EXCHANGE, Names, literal, named, psql};
+use super::super::super::sql::{identifier, literal};
+use super::super::Folder;
+use super::{EXCHANGE, Names, psql};
 use crate::shell::{Cmd, quote};
 
 /// Shell text that sets `$at` to a folder's real path and `$stage` to where its files wait: beside it,
@@ -102,7 +103,7 @@ again() {{ {again}; }}
 trap again EXIT; trap 'exit 1' INT TERM; trap '' HUP PIPE
 [ -z \"$ids\" ] || docker stop $ids >/dev/null
 ",
-            find = find_container(&database.stack, &database.service),
+            find = database.container(),
         )
     }
 
@@ -137,7 +138,7 @@ fits \"$at\" \"$stage/new\"\n",
             text.push_str(&format!(
                 "{} -c {} </dev/null >/dev/null\n",
                 psql(database, &database.name),
-                quote(&format!("drop database if exists {} with (force)", named(&names.filling)))
+                quote(&format!("drop database if exists {} with (force)", identifier(&names.filling)))
             ));
         }
         for folder in self.folders {
@@ -153,12 +154,12 @@ fits \"$at\" \"$stage/new\"\n",
     pub fn clean(&self, left: &[String], runs: &[String]) -> Cmd {
         let mut text = "set -eu\nexport LC_ALL=C\n".to_owned();
         if let Some((database, names)) = self.database {
-            text.push_str(&find_container(&database.stack, &database.service));
+            text.push_str(&database.container());
             for name in std::iter::once(&names.before).chain(left) {
                 text.push_str(&format!(
                     "{} -c 'set client_min_messages = warning' -c {} </dev/null >/dev/null\n",
                     psql(database, &database.name),
-                    quote(&format!("drop database if exists {} with (force)", named(name)))
+                    quote(&format!("drop database if exists {} with (force)", identifier(name)))
                 ));
             }
         }
@@ -200,9 +201,9 @@ commit;
 ",
         there = literal(to),
         a = literal(from),
-        from = named(from),
-        aside = named(aside),
-        to = named(to),
+        from = identifier(from),
+        aside = identifier(aside),
+        to = identifier(to),
     );
     format!("printf '%s' {} | {} >/dev/null\n", quote(&sql), psql(database, "template1"))
 }
