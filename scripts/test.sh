@@ -99,7 +99,7 @@ lab_ready() {
 
 section "tools"
 install_tools
-LAB_HOST_COUNT=9
+LAB_HOST_COUNT=11
 # Images are built while cargo compiles; what the lab says is shown when it is needed.
 if [ $FAST = no ]; then
     echo "test: the lab starts in the background, its output comes in its own section"
@@ -124,7 +124,7 @@ if [ $FAST = no ]; then
     lab_ready
     section "lab: tests on real hosts"
     rm -f target/tmp/lab-figures.txt
-    # Most scenarios wait for one of two groups of hosts, and one that waits must not keep another from beginning.
+    # Most scenarios wait for hosts that another has, and one that waits must not keep the next from beginning.
     cargo test --locked --features lab --test lab -- --test-threads=64 "${LAB_ARGS[@]}"
     [ ! -e target/tmp/lab-figures.txt ] || { echo "measured:" && sed 's/^/  /' target/tmp/lab-figures.txt; }
 fi

@@ -7,21 +7,20 @@ use super::kit::{get, post, town};
 #[test]
 fn two_clients_are_backed_up_and_read_back() {
     let town = town();
-    let (fleet, host) = (&town.fleet, &town.one);
+    let (fleet, host, name) = (&town.fleet, &town.one, town.one.name.as_str());
     let row = post(host, "/api/demandes", "application/json", r#"{"titre": "banc cassé"}"#.as_bytes());
     assert_eq!(row.status, 201, "{row:?}");
     let picture: Vec<u8> = (0..300_000_u32).map(|n| (n * 31 % 253) as u8).collect();
     let photo = post(host, "/api/photos", "application/octet-stream", &picture);
     assert_eq!(photo.status, 201, "{photo:?}");
-    let name = photo.json()["nom"].as_str().expect("a name").to_owned();
+    let picture_name = photo.json()["nom"].as_str().expect("a name").to_owned();
 
-    // Over both transports and both systems: client-1 is Debian 13, client-2 Debian 12.
+    // Of both systems.
     let first = fleet.run(&["backup", "--all", "--json"]).expect(0);
-    for client in ["client-1", "client-2"] {
-        first.outcome(client, "changed");
+    for client in town.hosts() {
+        first.outcome(&client.name, "changed");
     }
-    let shown =
-        fleet.run(&["backups", "show", "client-1", "--files", "--json"]).expect(0).records().remove(0);
+    let shown = fleet.run(&["backups", "show", name, "--files", "--json"]).expect(0).records().remove(0);
     let manifest = &shown["manifest"];
     assert_eq!(manifest["release"]["id"], serde_json::json!(release(host)), "{manifest}");
     assert!(manifest["migration"].is_string() && manifest["complete"] == true, "{manifest}");
@@ -41,25 +40,25 @@ fn two_clients_are_backed_up_and_read_back() {
         assert!(paths.contains(&path), "{path} is in {paths:?}");
     }
     // The key of the repository is the operator's: no host has it.
-    let key = fleet.secret("client-1", "FLEET_BACKUP_KEY");
+    let key = fleet.secret(name, "FLEET_BACKUP_KEY");
     assert_ne!(host.sh(&format!("grep -rqF {key} /opt /etc /root; echo $?")).ok().trim(), "0");
 
     // A second one reads what changed; of two of one day `daily = 2` keeps the newer.
-    let again = fleet.run(&["backup", "client-1", "--json"]).expect(0);
-    again.outcome("client-1", "changed");
-    let list = fleet.run(&["backups", "list", "client-1", "--json"]).expect(0).records();
+    let again = fleet.run(&["backup", name, "--json"]).expect(0);
+    again.outcome(name, "changed");
+    let list = fleet.run(&["backups", "list", name, "--json"]).expect(0).records();
     assert_eq!(list.len(), 1, "{list:?}");
     assert_ne!(list[0]["id"], shown["id"]);
     assert!(list[0]["added_bytes"].as_u64().expect("bytes") < 100_000, "{list:?}");
     let verified = fleet.run(&["backups", "verify", "--read-data", "--json"]).expect(0).records();
     assert!(verified.iter().all(|record| record["ok"] == true), "{verified:?}");
-    let status = fleet.run(&["status", "client-1", "--json"]).records().remove(0);
+    let status = fleet.run(&["status", name, "--json"]).records().remove(0);
     assert_eq!(status["pulled"]["snapshot"], list[0]["id"], "{status}");
 
     let restic = |path: &str| {
         let output = Command::new("restic")
             .args(["--no-cache", "-r"])
-            .arg(fleet.path("backups/client-1"))
+            .arg(fleet.path(&format!("backups/{name}")))
             .args(["dump", "latest", path])
             .env("RESTIC_PASSWORD", &key)
             .output()
@@ -67,7 +66,7 @@ fn two_clients_are_backed_up_and_read_back() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     };
-    assert_eq!(restic(&format!("/files/volumes/photos/{name}")), picture);
+    assert_eq!(restic(&format!("/files/volumes/photos/{picture_name}")), picture);
     // The dump is one: it lists, and restores into a database of its own.
     let dump = restic("/database/geoclic.dump");
     // A run that failed half way may have left one.
@@ -87,7 +86,7 @@ fn two_clients_are_backed_up_and_read_back() {
 
     let out = fleet.path("left");
     fleet
-        .run(&["backups", "export", "client-1", "--out", out.to_str().expect("a path"), "--without-secrets"])
+        .run(&["backups", "export", name, "--out", out.to_str().expect("a path"), "--without-secrets"])
         .expect(0);
     let files: Vec<String> = std::fs::read_dir(&out)
         .expect("the folder")

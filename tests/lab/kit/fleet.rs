@@ -110,7 +110,8 @@ impl Fleet {
 
     /// The same directory under another name, to try a broken variant of.
     pub fn copy(&self, name: &str) -> Fleet {
-        let dir = self.dir.with_file_name(name);
+        let own = self.dir.file_name().and_then(|own| own.to_str()).expect("a name");
+        let dir = self.dir.with_file_name(format!("{own}-{name}"));
         let _ = std::fs::remove_dir_all(&dir);
         copy_tree(&self.dir, &dir);
         Fleet { dir }

@@ -1,7 +1,9 @@
-//! Two town halls, provisioned once and shared: most scenarios are about a client that serves.
+//! Two town halls, provisioned once and shared: most scenarios are about a client that serves. There are
+//! two such pairs, alike, so that two scenarios can go on at once.
 
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::fleet::copy_tree;
 use super::{Fleet, Host, Ran, lab};
@@ -16,28 +18,78 @@ pub struct Town {
     pub first: Ran,
 }
 
-pub type TownGuard = MutexGuard<'static, Town>;
+/// Of each pair the first host runs Debian 13, the second 12.
+const PAIRS: [[&str; 2]; 2] = [["client-1", "client-2"], ["client-11", "client-10"]];
 
-/// Both clients, to oneself until dropped. The first caller waits until they are provisioned; when
-/// that fails, every scenario says so.
+static TOWNS: [OnceLock<Result<Mutex<Town>, String>>; PAIRS.len()] = [const { OnceLock::new() }; PAIRS.len()];
+/// Pairs that no scenario has.
+static FREE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+static GIVEN_BACK: Condvar = Condvar::new();
+
+/// A pair, to oneself until dropped.
+pub struct TownGuard {
+    // Let go first: who waits for the turn must find it free.
+    town: MutexGuard<'static, Town>,
+    _turn: Turn,
+}
+
+struct Turn(usize);
+
+impl Turn {
+    fn wait() -> Turn {
+        static ALL: OnceLock<()> = OnceLock::new();
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        ALL.get_or_init(|| free.extend((0..PAIRS.len()).rev()));
+        loop {
+            match free.pop() {
+                Some(pair) => return Turn(pair),
+                None => free = GIVEN_BACK.wait(free).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        FREE.lock().unwrap_or_else(PoisonError::into_inner).push(self.0);
+        GIVEN_BACK.notify_one();
+    }
+}
+
+/// Both clients of a pair. Who is the first to have it waits until they are provisioned; when that fails,
+/// every scenario that is given them says so.
 pub fn town() -> TownGuard {
-    static TOWN: OnceLock<Result<Mutex<Town>, String>> = OnceLock::new();
-    let town = TOWN.get_or_init(|| {
-        std::panic::catch_unwind(build).map(Mutex::new).map_err(|cause| {
+    let turn = Turn::wait();
+    let town = TOWNS[turn.0].get_or_init(|| {
+        std::panic::catch_unwind(|| build(turn.0)).map(Mutex::new).map_err(|cause| {
             cause.downcast_ref::<String>().cloned().unwrap_or_else(|| "it panicked".to_owned())
         })
     });
     match town {
-        Ok(town) => town.lock().unwrap_or_else(PoisonError::into_inner),
+        Ok(town) => TownGuard { town: town.lock().unwrap_or_else(PoisonError::into_inner), _turn: turn },
         Err(error) => panic!("the two clients could not be provisioned: {error}"),
     }
 }
 
-fn build() -> Town {
-    let (one, two) = (lab().host("client-1"), lab().host("client-2"));
+impl Deref for TownGuard {
+    type Target = Town;
+    fn deref(&self) -> &Town {
+        &self.town
+    }
+}
+
+impl DerefMut for TownGuard {
+    fn deref_mut(&mut self) -> &mut Town {
+        &mut self.town
+    }
+}
+
+fn build(pair: usize) -> Town {
+    let [one, two] = PAIRS[pair].map(|name| lab().host(name));
+    let name = format!("town-{}", pair + 1);
     // While a scenario is being written: the hosts of the last run, instead of minutes of provisioning.
     if std::env::var_os("FLEET_TEST_REUSE").is_some()
-        && let Some(fleet) = Fleet::left("town")
+        && let Some(fleet) = Fleet::left(&name)
     {
         let first = fleet.run(&["provision", "--all", "--yes", "--json"]).expect(0);
         return Town { fleet, one, two, first };
@@ -57,7 +109,7 @@ fn build() -> Town {
     };
     let alias = format!("aliases = [\"www.{}\"]", two.domain());
     let clients = client(&one, "Ville d'Un", "") + &client(&two, "L'Haÿ \"Deux\" $HOME", &alias);
-    let fleet = Fleet::new("town", "geoclic", "source = \"app\"", &clients);
+    let fleet = Fleet::new(&name, "geoclic", "source = \"app\"", &clients);
     copy_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps/geoclic"), &fleet.path("app"));
     let first = fleet.run(&["provision", "--all", "--yes", "--json"]).expect(0);
     Town { fleet, one, two, first }
