@@ -126,7 +126,8 @@ fn ignore(dir: &Path, key: &str, parts: &mut Vec<Part>) -> anyhow::Result<()> {
     let mut wanted: Vec<String> = IGNORED.iter().map(|line| (*line).to_owned()).collect();
     // A key of the fleet directory that is kept elsewhere is private all the same.
     if !key.starts_with("keys/") && !key.starts_with('/') && !key.starts_with("..") {
-        wanted.push(format!("/{}", key.trim_start_matches("./")));
+        let key = key.trim_start_matches("./");
+        wanted.extend(["", ".next", ".old"].map(|end| format!("/{key}{end}")));
     }
     let text = before.clone().unwrap_or_default();
     wanted.retain(|line| text.lines().all(|known| known.trim() != line));

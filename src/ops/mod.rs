@@ -13,6 +13,7 @@ pub mod files;
 pub mod hook;
 pub mod host;
 pub mod lease;
+pub mod login;
 pub mod logs;
 pub mod migration;
 pub mod outside;

@@ -1,5 +1,7 @@
 //! `fleet ssh-key`: the fleet's own key.
 
+mod rotate;
+
 use std::io::IsTerminal as _;
 
 use serde_json::json;
@@ -9,7 +11,7 @@ use super::context::Fleet;
 use crate::event::ExitKind;
 use crate::keys;
 
-/// Show or make the fleet's own SSH key
+/// Show, make or exchange the fleet's own SSH key
 ///
 /// One ed25519 key for the whole fleet, apart from everybody's personal keys. Each server must let it
 /// in before fleet can do anything there. Without a subcommand it is shown.
@@ -17,6 +19,7 @@ use crate::keys;
 #[command(after_help = "Examples:
   fleet ssh-key
   fleet ssh-key generate
+  fleet ssh-key rotate
   fleet ssh-key | ssh ubuntu@51.210.42.100 'cat >> ~/.ssh/authorized_keys'")]
 pub struct Args {
     #[command(subcommand)]
@@ -31,12 +34,20 @@ enum Command {
     Generate,
     /// Print where the private key is
     Path,
+    /// Exchange the key on every server; none is ever without one that works
+    ///
+    /// A new key is let in beside the old one on every client of clients.toml, and logged in with. Only
+    /// when that works everywhere it takes the place of the old one here, which is then let in no longer.
+    /// Options in front of the old key, such as from="...", are kept. When a server does not answer the old
+    /// key stays in use, and the same command goes on where it was; so it does after a cut.
+    Rotate(rotate::Args),
 }
 
 pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
     let path = fleet.ssh_key();
-    match args.command {
+    match &args.command {
+        Some(Command::Rotate(args)) => return rotate::run(app, &fleet, args),
         Some(Command::Path) if !app.global.json => {
             app.out(&path.display().to_string())?;
             return Ok(ExitKind::Ok);
