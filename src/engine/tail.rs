@@ -1,12 +1,12 @@
 //! Listening to the containers of a host for as long as it is wanted: read as fast as it is shown, gone on with after
 //! a cut.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, UnboundedSender, channel};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::host::{interrupted, lost};
@@ -35,6 +35,8 @@ pub enum Heard {
     Cut(String),
     /// Heard of again, after so many seconds.
     Again(u64),
+    /// Reached for the first time, after so many seconds of trying.
+    There(u64),
     End,
 }
 
@@ -46,10 +48,50 @@ pub fn weight(line: &Line) -> usize {
 
 pub struct Tail {
     /// Stands for the host in what is told.
-    pub client: usize,
-    pub ask: Ask,
-    pub into: UnboundedSender<(usize, Heard)>,
-    pub room: Arc<Semaphore>,
+    client: usize,
+    ask: Ask,
+    into: UnboundedSender<(usize, Heard)>,
+    room: Arc<Semaphore>,
+    company: Company,
+    tries: Mutex<Tries>,
+}
+
+/// All that are followed together: who is not reached is waited for while another is heard.
+#[derive(Clone)]
+pub struct Company(Arc<watch::Sender<Reached>>);
+
+#[derive(Clone, Copy)]
+struct Reached {
+    anyone: bool,
+    /// Those of whom nothing is known yet.
+    open: usize,
+}
+
+/// Attempts to reach a host for the first time.
+#[derive(Default)]
+struct Tries {
+    since: Option<Instant>,
+    count: usize,
+    told: String,
+}
+
+impl Company {
+    #[must_use]
+    pub fn of(members: usize) -> Company {
+        Company(Arc::new(watch::Sender::new(Reached { anyone: false, open: members })))
+    }
+
+    fn reached(&self) {
+        self.0.send_modify(|reached| reached.anyone = true);
+    }
+
+    /// One was not reached at first: whether another is, once that is known.
+    async fn without_one(&self) -> bool {
+        self.0.send_modify(|reached| reached.open -= 1);
+        let mut news = self.0.subscribe();
+        let known = news.wait_for(|reached| reached.anyone || reached.open == 0).await;
+        known.is_ok_and(|reached| reached.anyone)
+    }
 }
 
 /// Why a connection was listened to no longer.
@@ -66,10 +108,34 @@ enum Stop {
 #[async_trait]
 impl Work for Tail {
     async fn run(&self, on: &Worked) -> Result<Outcome, Outcome> {
+        self.company.reached();
+        if let Some(since) = self.tries().since {
+            self.tell(Heard::There(since.elapsed().as_secs()));
+        }
         tokio::select! {
             result = self.tail(on) => result,
             () = on.abandoned() => Err(interrupted("its end")),
         }
+    }
+
+    async fn missed(&self, outcome: &Outcome) -> bool {
+        let Outcome::Unreachable { fault } = outcome else { return false };
+        let first = self.tries().since.is_none();
+        if !self.ask.follow || first && !self.company.without_one().await {
+            return false;
+        }
+        let pause = {
+            let mut tries = self.tries();
+            tries.since.get_or_insert_with(Instant::now);
+            tries.count += 1;
+            if tries.told != fault.message {
+                tries.told.clone_from(&fault.message);
+                self.tell(Heard::Cut(fault.message.clone()));
+            }
+            pause(tries.count - 1)
+        };
+        sleep(pause).await;
+        true
     }
 }
 
@@ -81,6 +147,21 @@ impl Drop for Tail {
 }
 
 impl Tail {
+    #[must_use]
+    pub fn new(
+        client: usize,
+        ask: Ask,
+        into: UnboundedSender<(usize, Heard)>,
+        room: Arc<Semaphore>,
+        company: Company,
+    ) -> Tail {
+        Tail { client, ask, into, room, company, tries: Mutex::default() }
+    }
+
+    fn tries(&self) -> std::sync::MutexGuard<'_, Tries> {
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn tail(&self, on: &Worked) -> Result<Outcome, Outcome> {
         let (mut seen, mut session) = (Seen::default(), Arc::clone(&on.session));
         let mut heard = false;
@@ -108,8 +189,8 @@ impl Tail {
         let (since, mut tries, mut told) = (Instant::now(), 0, why.clone());
         self.tell(Heard::Cut(why));
         loop {
-            sleep(Duration::from_secs(PAUSES[tries])).await;
-            tries = (tries + 1).min(PAUSES.len() - 1);
+            sleep(pause(tries)).await;
+            tries += 1;
             match on.again().await {
                 Ok(session) => {
                     self.tell(Heard::Again(since.elapsed().as_secs()));
@@ -206,6 +287,11 @@ impl Tail {
         // Nobody listens any more: nothing is to be told.
         let _ = self.into.send((self.client, heard));
     }
+}
+
+/// After so many attempts in vain.
+fn pause(tries: usize) -> Duration {
+    Duration::from_secs(PAUSES[tries.min(PAUSES.len() - 1)])
 }
 
 fn stop_of(end: Result<Pulled, SessionError>) -> Stop {

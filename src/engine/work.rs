@@ -17,6 +17,11 @@ use crate::ssh::{Session, Target};
 pub trait Work: Send + Sync + 'static {
     /// Both sides of the result are outcomes: `?` ends the work early.
     async fn run(&self, on: &Worked) -> Result<Outcome, Outcome>;
+
+    /// The host was not reached. True: it is tried again, after whatever pause this takes.
+    async fn missed(&self, _outcome: &Outcome) -> bool {
+        false
+    }
 }
 
 /// A host that is being worked on.
@@ -120,8 +125,16 @@ async fn one(
     work: Arc<dyn Work>,
     started: Instant,
 ) -> Result<Outcome, Outcome> {
+    let reach = async {
+        loop {
+            match connect(engine, &target, started).await {
+                Err(outcome) if work.missed(&outcome).await => {}
+                reached => return reached,
+            }
+        }
+    };
     let session = tokio::select! {
-        session = connect(engine, &target, started) => session?,
+        session = reach => session?,
         () = engine.cancel.abandoned() => return Err(interrupted("it was connected to")),
     };
     let on = Worked { target, session, engine: engine.clone() };

@@ -1,5 +1,6 @@
 //! What the containers of a stack say: asked for, and read as it comes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -14,6 +15,8 @@ const SCRIPT: &str = include_str!("logs.sh");
 const FOLD: usize = 3900;
 /// Longest line that is kept whole.
 const LONGEST: usize = 64 << 10;
+/// Docker keeps longer lines in parts of this size, and writes the time in front of each.
+const PART: usize = 16 << 10;
 const CUT: &[u8] = b" [the rest of this line is left out]";
 
 /// A moment, as the operator gives it.
@@ -221,9 +224,26 @@ impl Open {
     }
 
     fn close(self, container: String) -> Said {
-        let text = clean_bytes(self.text.strip_suffix(b"\r").unwrap_or(&self.text)).replace('\n', " ");
+        let text = joined(&self.text);
+        let text = clean_bytes(text.strip_suffix(b"\r").unwrap_or(&text)).replace('\n', " ");
         Said::Line(Line { container, service: self.service, at: self.at, text })
     }
+}
+
+/// A line without the times in front of its later parts.
+fn joined(text: &[u8]) -> Cow<'_, [u8]> {
+    let (mut parts, mut rest) = (Vec::new(), text);
+    while let Some((part, behind)) = rest.split_at_checked(PART)
+        && let Some((_, next)) = moment(behind)
+    {
+        parts.push(part);
+        rest = next;
+    }
+    if parts.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    parts.push(rest);
+    Cow::Owned(parts.concat())
 }
 
 /// The time that Docker writes in front of a line, and what is behind it.

@@ -18,7 +18,7 @@ use super::global::Limits;
 use super::running::{Run, new_run, runtime, shut_down};
 use super::targets::Targets;
 use crate::engine::Work;
-use crate::engine::tail::{Heard, ROOM, Tail, weight};
+use crate::engine::tail::{Company, Heard, ROOM, Tail, weight};
 use crate::event::{ExitKind, Outcome};
 use crate::hint::HintExt as _;
 use crate::logs::{Merge, Next};
@@ -30,7 +30,8 @@ use show::{Printer, Shown};
 ///
 /// Without --follow the last lines of each service are shown, older ones of all clients first. With it
 /// the command goes on until Ctrl-C: containers that restart or are replaced are followed, and after a
-/// lost connection it goes on where it was cut, without a gap or a repeat, and says so on stderr.
+/// lost connection it goes on where it was cut, without a gap or a repeat, and says so on stderr. A client
+/// that cannot be reached at the start is tried again while another is followed.
 /// --grep looks at the lines that the other options leave. Known secrets are masked where the secrets
 /// can be read here.
 #[derive(clap::Args, Debug)]
@@ -153,10 +154,11 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
             let (into, heard) = unbounded_channel();
             let mut tails: Vec<(Target, Arc<dyn Work>)> = Vec::new();
             let mut rooms = Vec::new();
+            let company = Company::of(asked.len());
             for (client, (target, ask)) in asked.into_iter().enumerate() {
                 let room = Arc::new(Semaphore::new(ROOM));
                 rooms.push(Arc::clone(&room));
-                tails.push((target, Arc::new(Tail { client, ask, into: into.clone(), room })));
+                tails.push((target, Arc::new(Tail::new(client, ask, into.clone(), room, company.clone()))));
             }
             drop(into);
             let cancel = engine.cancel.clone();
@@ -275,6 +277,7 @@ impl Order {
             }
             Heard::Cut(why) => self.shown.cut(client, &why),
             Heard::Again(seconds) => self.shown.again(client, seconds),
+            Heard::There(seconds) => self.shown.there(client, seconds),
             Heard::End => {
                 for (_, lane) in lanes.iter().filter(|((whose, _), _)| *whose == client) {
                     merge.end(*lane);

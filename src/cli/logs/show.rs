@@ -91,6 +91,10 @@ impl Shown {
         ui::tell(&format!("{}: {}; trying again\n", self.names[client], ui::flat(why)));
     }
 
+    pub fn there(&self, client: usize, seconds: u64) {
+        ui::tell(&format!("{}: connected after {}\n", self.names[client], ui::whole_seconds(seconds)));
+    }
+
     pub fn again(&self, client: usize, seconds: u64) {
         let name = &self.names[client];
         ui::tell(&format!(

@@ -58,6 +58,19 @@ fn a_line_that_the_script_broke_is_one_again() {
 }
 
 #[test]
+fn a_line_that_docker_kept_in_parts_is_one_again() {
+    let (first, last) = ("x".repeat(PART), "y".repeat(PART));
+    let text = stamped(1, &first) + &stamped(2, &last) + &stamped(2, "z 2026-11-06T00:00:00Z z");
+    let whole = format!("{first}{last}z 2026-11-06T00:00:00Z z");
+    assert_eq!(read(&[format!("=c0ffee api {text}\n").as_bytes()]), [line(1, &whole)]);
+    let mut folded = Vec::new();
+    for piece in text.as_bytes().chunks(FOLD) {
+        folded.extend([&b"=c0ffee api "[..], piece, b"\n"].concat());
+    }
+    assert_eq!(read(&[&folded]), [line(1, &whole)]);
+}
+
+#[test]
 fn a_line_of_just_that_length_does_not_wait_for_ever() {
     let full = stamped(1, &"x".repeat(FOLD - 21));
     assert_eq!(full.len(), FOLD);
