@@ -2,19 +2,22 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::App;
 use super::context::Fleet;
 use super::database;
 use super::global::Limits;
 use crate::backup::State;
 use crate::check::{self, Clock};
+use crate::engine::Answer;
 use crate::event::{ExitKind, Outcome};
 use crate::facts::Facts;
 use crate::ops::probe::{Own, Question, probe};
 use crate::registry::Client;
 use crate::shell::Cmd;
 use crate::stack::{Check, Stack};
-use crate::status::{Expected, Status};
+use crate::status::{self, Expected, Status};
 use crate::ui;
 
 pub struct Looked {
@@ -41,11 +44,18 @@ pub fn look(
     for client in clients {
         let stack = fleet.stack(client)?;
         let own = if own { stack.checks.as_slice() } else { &[] };
-        expected.push(wanted(fleet, &stack, client, own));
+        let remembered = State::read(&fleet.state_dir(), client.name.as_str());
+        expected.push((wanted(&stack, client, own, &remembered), told(&remembered, Timestamp::now())));
         questions.push((fleet.target(client), question(&stack, client, own)));
     }
     let answers = app.ask(fleet, verb, questions, limits)?;
-    let list = expected.iter().zip(answers.answers).map(|(wanted, answer)| match answer.result {
+    let answered = expected.into_iter().zip(answers.answers);
+    let list = answered.map(|((wanted, told), answer)| judged(&wanted, answer).with_pulled(told));
+    Ok(Looked { list: list.collect(), interrupted: answers.interrupted })
+}
+
+fn judged(wanted: &Expected, answer: Answer) -> Status {
+    match answer.result {
         Ok(output) => match Facts::parse(&output.stdout) {
             Ok(facts) => {
                 // The host was asked at some time within its turn.
@@ -65,8 +75,7 @@ pub fn look(
             let message = fault.as_ref().map_or_else(|| reason(&outcome), |fault| fault.message.clone());
             Status::unreachable(wanted, message, fault.and_then(|fault| fault.hint), answer.seconds)
         }
-    });
-    Ok(Looked { list: list.collect(), interrupted: answers.interrupted })
+    }
 }
 
 /// The exit code of a look: 0 when every client is well.
@@ -180,7 +189,7 @@ fn question(stack: &Stack, client: &Client, own: &[Check]) -> Cmd {
 }
 
 /// What its answer is judged by.
-fn wanted(fleet: &Fleet, stack: &Stack, client: &Client, own: &[Check]) -> Expected {
+fn wanted(stack: &Stack, client: &Client, own: &[Check], remembered: &State) -> Expected {
     let sentry = stack.sentry.as_ref().and_then(|sentry| sentry.health.clone());
     Expected {
         domain: client.domain.to_string(),
@@ -190,7 +199,7 @@ fn wanted(fleet: &Fleet, stack: &Stack, client: &Client, own: &[Check]) -> Expec
             http_status: stack.health.as_ref().map(|front| front.status),
             tls: stack.tls.is_some(),
             dumps: stack.backup.database || !stack.backup.volumes.is_empty(),
-            pulled: pulled(&State::read(&fleet.state_dir(), client.name.as_str())),
+            pulled: pulled(remembered),
             sentry_path: sentry.clone().filter(|_| client.sentry.dsn.is_some()),
             own: own
                 .iter()
@@ -207,13 +216,30 @@ fn pulled(state: &State) -> Option<check::Pulled> {
     if state.last.is_none() && state.failure.is_none() {
         return None;
     }
-    let seconds = |text: &str| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second);
+    let seconds = |text: &str| text.parse::<Timestamp>().ok().map(Timestamp::as_second);
     let last = state.last.as_ref().and_then(|last| seconds(&last.at));
     Some(check::Pulled {
-        now: jiff::Timestamp::now().as_second(),
+        now: Timestamp::now().as_second(),
         first: state.first.as_deref().and_then(seconds).or(last),
         last,
         proved: state.proof.as_ref().filter(|proof| proof.ok).and_then(|proof| seconds(&proof.at)),
+        failure: state.failure.as_ref().map(|failure| failure.message.clone()),
+        disproof: state.disproof.as_ref().map(|disproof| disproof.message.clone()),
+    })
+}
+
+/// The same as it is told; nothing where none was ever tried.
+fn told(state: &State, now: Timestamp) -> Option<status::Pulled> {
+    let last = state.last.clone().unwrap_or_default();
+    if state.last.is_none() && state.failure.is_none() {
+        return None;
+    }
+    let at = last.at.parse::<Timestamp>().unwrap_or(now);
+    Some(status::Pulled {
+        age_hours: u64::try_from((now.as_second() - at.as_second()) / 3600).unwrap_or(0),
+        at: last.at,
+        snapshot: last.snapshot,
+        proved: state.proof.as_ref().filter(|proof| proof.ok).map(|proof| proof.at.clone()),
         failure: state.failure.as_ref().map(|failure| failure.message.clone()),
         disproof: state.disproof.as_ref().map(|disproof| disproof.message.clone()),
     })

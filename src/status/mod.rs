@@ -234,6 +234,12 @@ impl Status {
         self
     }
 
+    /// Load of the last 15 minutes, as the host writes it.
+    #[must_use]
+    pub fn load15(&self) -> Option<&str> {
+        self.load.as_ref()?.split(' ').nth(2)
+    }
+
     /// Whether anything is wrong.
     #[must_use]
     pub fn well(&self) -> bool {

@@ -86,11 +86,7 @@ const FAMILIES: &[Family] = &[
     ("fleet_disk_used_ratio", "Share of the file system of /opt that is used.", |s| ratio(s.disk_percent)),
     ("fleet_memory_used_ratio", "Share of the memory that is not available.", |s| ratio(s.memory_percent)),
     ("fleet_load15", "Load of the last 15 minutes.", |s| {
-        one(s
-            .load
-            .as_ref()
-            .and_then(|load| load.split(' ').nth(2)?.parse::<f64>().ok())
-            .filter(|load| load.is_finite()))
+        one(s.load15().and_then(|load| load.parse::<f64>().ok()).filter(|load| load.is_finite()))
     }),
     ("fleet_reboot_required", "Whether an update waits for a reboot.", |s| {
         one(s.reachable.then(|| yes(s.reboot_required)))

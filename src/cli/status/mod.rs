@@ -10,10 +10,9 @@ use super::context::Fleet;
 use super::global::Limits;
 use super::looking::{self, Looked};
 use super::targets::Targets;
-use crate::backup::State;
 use crate::event::ExitKind;
 use crate::registry::Client;
-use crate::status::{Pulled, Status, prometheus};
+use crate::status::{Status, prometheus};
 
 /// Show the state of clients: release, containers, health, certificate, disk, backup, Sentry
 ///
@@ -129,13 +128,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
 }
 
 fn view(app: &App, fleet: &Fleet, clients: &[&Client], args: &Args) -> anyhow::Result<View> {
-    let Looked { list, interrupted } = looking::look(app, fleet, "status", clients, &args.limits, false)?;
-    let (now, state) = (jiff::Timestamp::now(), fleet.state_dir());
-    let remembered = |status: Status| {
-        let pulled = pulled(&State::read(&state, &status.client), now);
-        status.with_pulled(pulled)
-    };
-    let mut list: Vec<Status> = list.into_iter().map(remembered).collect();
+    let Looked { mut list, interrupted } = looking::look(app, fleet, "status", clients, &args.limits, false)?;
     let exit = looking::exit(&list, interrupted);
     let well = list.iter().filter(|status| status.well()).count();
     let count = format!("{well} of {} well", list.len());
@@ -163,7 +156,7 @@ fn sort(list: &mut [Status], key: Sort) {
             Sort::Certificate => status.tls.as_ref().map(|tls| -tls.fraction_left.unwrap_or(0.0)),
             Sort::Disk => status.disk_percent.map(|percent| percent as f64),
             Sort::Memory => status.memory_percent.map(|percent| percent as f64),
-            Sort::Load => status.load.as_ref().and_then(|load| load.split(' ').nth(2)?.parse().ok()),
+            Sort::Load => status.load15().and_then(|load| load.parse().ok()),
             Sort::Backup => status.backup.as_ref().map(|backup| backup.age_hours as f64),
             Sort::Pulled => status.pulled.as_ref().map(|pulled| pulled.age_hours as f64),
             Sort::Latency => status.reachable.then_some(status.seconds),
@@ -177,21 +170,4 @@ fn sort(list: &mut [Status], key: Sort) {
             |status: &Status| worst(status).filter(|value| !value.is_nan()).unwrap_or(f64::NEG_INFINITY);
         order(b).total_cmp(&order(a))
     });
-}
-
-/// What is remembered of a client's backups; nothing where none was ever tried.
-fn pulled(state: &State, now: jiff::Timestamp) -> Option<Pulled> {
-    let last = state.last.clone().unwrap_or_default();
-    if state.last.is_none() && state.failure.is_none() {
-        return None;
-    }
-    let at = last.at.parse::<jiff::Timestamp>().unwrap_or(now);
-    Some(Pulled {
-        age_hours: u64::try_from((now.as_second() - at.as_second()) / 3600).unwrap_or(0),
-        at: last.at,
-        snapshot: last.snapshot,
-        proved: state.proof.as_ref().filter(|proof| proof.ok).map(|proof| proof.at.clone()),
-        failure: state.failure.as_ref().map(|failure| failure.message.clone()),
-        disproof: state.disproof.as_ref().map(|disproof| disproof.message.clone()),
-    })
 }

@@ -159,7 +159,7 @@ fn fields() -> Vec<Field> {
         field(Column::new("disk").right().droppable(1), |status, _| percent_of(status.disk_percent)),
         field(Column::new("mem").right().droppable(4), |status, _| percent_of(status.memory_percent)),
         wide(Column::new("load").right().droppable(10), |status, _| {
-            or_nothing(status.load.as_ref().and_then(|load| load.split(' ').nth(2)).map(str::to_owned))
+            or_nothing(status.load15().map(str::to_owned))
         }),
         field(Column::new("backup").droppable(1), |status, _| match &status.backup {
             None => or_nothing(status.provisioned.then(|| "none yet".to_owned())),
