@@ -91,9 +91,14 @@ struct BackupDraft<'d> {
     folders: Option<Vec<HostFolder>>,
 }
 
-/// A finished client with the places of what no other client may share.
+/// A finished client.
 pub(super) struct Read<'d> {
     pub client: Client,
+    pub places: Places<'d>,
+}
+
+/// Where that stands which no other client may share.
+pub(super) struct Places<'d> {
     pub domain: Place<'d>,
     pub aliases: Vec<Place<'d>>,
     pub address: Place<'d>,
@@ -192,7 +197,8 @@ impl<'d> Draft<'d> {
             disabled: draft.disabled.unwrap_or(false),
             name,
         };
-        Some(Read { client, domain: domain.place, aliases: alias_places, address: address.place })
+        let places = Places { domain: domain.place, aliases: alias_places, address: address.place };
+        Some(Read { client, places })
     }
 }
 

@@ -22,7 +22,7 @@ use std::hash::Hash;
 
 use crate::diagnostic::{Diagnostics, Fault, shown};
 use crate::toml_reader::{Document, Place, Table, Value, table};
-use draft::{Draft, Read};
+use draft::{Draft, Places};
 use values::{FilePath, Name, Ours};
 
 pub use client::{Backup, Checks, Client, Keep, Sentry};
@@ -83,7 +83,7 @@ impl Registry {
 fn read_clients<'d>(clients: Value<'d>, base: &Draft<'d>, transport: Transport) -> Option<Vec<Client>> {
     let mut clients = clients.into_table()?;
     let all = clients.take_all();
-    let mut read = Vec::with_capacity(all.len());
+    let (mut read, mut places) = (Vec::with_capacity(all.len()), Vec::with_capacity(all.len()));
     for value in &all {
         let name = client_name(value, &all);
         let client = |client: &mut Table<'d>| {
@@ -91,10 +91,13 @@ fn read_clients<'d>(clients: Value<'d>, base: &Draft<'d>, transport: Transport) 
             let name = name.clone().unwrap_or_else(|| Name::from(Ours("unnamed")));
             Draft::read(client).finish(name, base, client, transport)
         };
-        read.extend(table(client)(value.clone()).filter(|_| name.is_some()));
+        if let (Some(one), true) = (table(client)(value.clone()), name.is_some()) {
+            read.push(one.client);
+            places.push(one.places);
+        }
     }
-    refuse_shared(&read);
-    Some(read.into_iter().map(|read| read.client).collect())
+    refuse_shared(&read, &places);
+    Some(read)
 }
 
 fn client_name(value: &Value<'_>, all: &[Value<'_>]) -> Option<Name> {
@@ -115,10 +118,10 @@ fn client_name(value: &Value<'_>, all: &[Value<'_>]) -> Option<Name> {
 }
 
 /// No two clients have one domain or one address: a value of one would cross to the other.
-fn refuse_shared(read: &[Read<'_>]) {
-    let mut domains = Owners::for_clients(read.len());
-    let mut hosts = Owners::for_clients(read.len());
-    for Read { client, domain, aliases, address } in read {
+fn refuse_shared(clients: &[Client], places: &[Places<'_>]) {
+    let mut domains = Owners::for_clients(clients.len());
+    let mut hosts = Owners::for_clients(clients.len());
+    for (client, Places { domain, aliases, address }) in clients.iter().zip(places) {
         let names = std::iter::once((&client.domain, domain)).chain(client.aliases.iter().zip(aliases));
         for (name, place) in names {
             domains.claim(name.as_str(), client, place, || format!("the domain {name}"));

@@ -16,13 +16,22 @@ pub fn clean(text: &str) -> Vec<String> {
 
 /// The text as one harmless line.
 pub fn flat(text: &str) -> String {
+    if is_plain(text) {
+        return text.trim_end().to_owned();
+    }
     let clean = crate::secret::clean(text.trim_end());
     clean.trim_end().replace(['\n', '\t'], " ")
 }
 
 /// Columns that the text takes.
 pub fn width(text: &str) -> usize {
-    text.width()
+    // Nearly all of it is, in tables of thousands of rows.
+    if is_plain(text) { text.len() } else { text.width() }
+}
+
+/// Visible ASCII: harmless, one column a byte.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// The text in at most `max` columns, the cut shown by the ellipsis.
