@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::cuts::after_the_kill;
 use super::kit::fleet::copy_tree;
-use super::kit::{Fleet, eventually, get, lab};
+use super::kit::{Fleet, Host, eventually, get, lab};
 
 #[test]
 fn the_tiny_stack_serves_from_a_bare_host() {
@@ -14,7 +14,10 @@ fn the_tiny_stack_serves_from_a_bare_host() {
     let fleet =
         Fleet::new("tiny", "stacks/tiny", "", &Fleet::client(&host, "env = { GREETING = \"bon'jour $x\" }"));
     copy_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps/tiny"), &fleet.path("stacks/tiny"));
+    let before = host.logins().0;
     fleet.run(&["provision", client, "--yes", "--json"]).expect(0).outcome(client, "changed");
+    // The second of them is this look.
+    assert_eq!(host.logins().0 - before, 2, "a host is provisioned over one connection");
     let health = get(&host, "/health");
     assert_eq!((health.status, health.json()["status"].as_str()), (200, Some("ok")), "{health:?}");
     assert!(get(&host, "/").body.contains("bon'jour $x"), "{:?}", get(&host, "/"));
@@ -36,6 +39,35 @@ fn the_tiny_stack_serves_from_a_bare_host() {
         dump.code == Some(0) && dump.stdout.contains("visits.tar.gz"),
         "a stack without a database: {dump:?}"
     );
+    another_key(&fleet, &host);
+}
+
+/// The fleet's key is exchanged; a server that does not answer keeps the old one in use.
+fn another_key(fleet: &Fleet, host: &Host) {
+    let body = |text: String| text.split(' ').nth(1).expect("a key").to_owned();
+    let ours = || body(fleet.read("keys/fleet_ed25519.pub"));
+    let let_in = || host.sh("cat /home/debian/.ssh/authorized_keys").ok();
+    let (registry, old) = (fleet.read("clients.toml"), ours());
+    let gone = "\n[clients.gone]\ndomain = \"gone.fleet.test\"\nip = \"127.0.0.1\"\nport = 9\n";
+    fleet.write("clients.toml", &(registry.clone() + gone));
+    let words = ["ssh-key", "rotate", "--yes"];
+    let told = fleet.run(&words).expect(1);
+    assert!(
+        told.stderr.contains("gone: ") && told.stderr.contains("works on every server as before"),
+        "{told:?}"
+    );
+    let new = body(fleet.read("keys/fleet_ed25519.next.pub"));
+    assert!(ours() == old && let_in().contains(&old) && let_in().contains(&new), "{}", let_in());
+    fleet.write("clients.toml", &registry);
+    fleet.run(&words).expect(0);
+    assert_eq!(ours(), new, "it went on with the key that was begun with");
+    assert!(!let_in().contains(&old) && let_in().contains(&new), "{}", let_in());
+    fleet.run(&["status", &host.name]).expect(0);
+    for left in ["next", "next.pub", "old", "old.pub"] {
+        assert!(!fleet.path(&format!("keys/fleet_ed25519.{left}")).exists(), "{left} is left");
+    }
+    // For a run that uses the same hosts again.
+    host.sh(&format!("echo 'ssh-ed25519 {old} lab' >> /home/debian/.ssh/authorized_keys")).ok();
 }
 
 const STACK: &str = r#"

@@ -159,28 +159,18 @@ fn a_batch_gives_every_client_its_own_values() {
     }
 }
 
-/// Logins that a host let in, and sessions that are open.
-fn logins(host: &Host) -> (usize, usize) {
-    let said = host.sh(
-        "journalctl --no-pager -o cat _COMM=sshd + _COMM=sshd-session 2>/dev/null | grep -c 'Accepted publickey'
-         pgrep -c -f '^sshd(-session)?: debian( \\[priv\\]|@)' || true",
-    );
-    let count: Vec<usize> = said.ok().lines().map(|line| line.trim().parse().expect("a number")).collect();
-    (count[0], count[1])
-}
-
 #[test]
 fn checks_every_minute_take_one_connection_each_and_leave_none() {
     const CHECKS: usize = 10;
     let street = street();
     street.settle();
     let (fleet, host) = (&street.fleet, &street.shops[3]);
-    let (before, open) = logins(host);
+    let (before, open) = host.logins();
     assert!(before > 0, "logins are counted");
     for _ in 0..CHECKS {
         fleet.run(&["status", &host.name]).expect(0);
     }
-    let (after, still) = logins(host);
+    let (after, still) = host.logins();
     // The look itself is one more.
     assert_eq!(after - before, CHECKS + 1, "one login for each check");
     assert_eq!(still, open, "and none of them is left open");
@@ -188,5 +178,5 @@ fn checks_every_minute_take_one_connection_each_and_leave_none() {
     street.release("one connection");
     let started = Instant::now();
     fleet.run(&["update", &host.name, "--yes"]).expect(0);
-    assert_eq!(logins(host).0 - after, 2, "one login for the update, {:?}", started.elapsed());
+    assert_eq!(host.logins().0 - after, 2, "one login for the update, {:?}", started.elapsed());
 }

@@ -26,4 +26,5 @@ mod rollout;
 mod secrets;
 mod ship;
 mod street;
+mod terminal;
 mod watch;

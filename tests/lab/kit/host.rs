@@ -61,6 +61,17 @@ impl Host {
         }
     }
 
+    /// Logins that the host ever let in, this look among them, and sessions that are open.
+    pub fn logins(&self) -> (usize, usize) {
+        let said = self.sh(
+            "journalctl --no-pager -o cat _COMM=sshd + _COMM=sshd-session 2>/dev/null | grep -c 'Accepted publickey'
+             pgrep -c -f '^sshd(-session)?: debian( \\[priv\\]|@)' || true",
+        );
+        let count: Vec<usize> =
+            said.ok().lines().map(|line| line.trim().parse().expect("a number")).collect();
+        (count[0], count[1])
+    }
+
     fn ssh(&self) -> Command {
         let mut ssh = Command::new("ssh");
         ssh.arg("-i").arg(lab().dir.join("lab_ed25519"));
