@@ -5,6 +5,7 @@
 //! snapshot pass before everything in it was. Reading needs no lock; writing holds the client's.
 
 mod archive;
+mod around;
 mod bucket;
 mod client;
 mod error;

@@ -21,6 +21,7 @@ use crate::due::Due;
 use crate::engine::Work;
 use crate::event::{EventKind, ExitKind, Fault, Outcome, PLANNING, Report};
 use crate::hint::hints;
+use crate::plan::hooks::Hooks;
 use crate::registry::values::byte_count;
 use crate::registry::{Client, Topic};
 use crate::ssh::processors;
@@ -249,14 +250,18 @@ fn show(
         };
         let folders: Vec<String> = what.folders.iter().map(crate::ops::backup::Folder::place).collect();
         let repository = repositories::store(fleet, client.name.as_str())?.name();
+        let hooks: Vec<String> = Hooks::of(&stack.hooks, "backup", fleet.dir.clone()).shown().collect();
         if app.global.json {
             let record = serde_json::json!({ "schema": "fleet.backup-plan/1", "client": client.name,
-                "database": database, "folders": folders, "repository": repository });
+                "database": database, "folders": folders, "repository": repository, "hooks": hooks });
             app.out(&record.to_string())?;
         } else {
             app.out(&format!("{}: into {repository}", client.name))?;
             app.out(&format!("  database: {}", database.as_deref().unwrap_or("none")))?;
             app.out(&format!("  files: {}", folders.join(", ")))?;
+            for hook in &hooks {
+                app.out(&format!("  {hook}"))?;
+            }
         }
     }
     Ok(ExitKind::Ok)

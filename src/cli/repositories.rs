@@ -16,6 +16,7 @@ use crate::hint::HintExt as _;
 use crate::ops::Layout;
 use crate::ops::backup::Folder;
 use crate::ops::migration::Server;
+use crate::plan::hooks::Hooks;
 use crate::registry::edit::only_client;
 use crate::registry::{Client, Storage};
 use crate::secret::{Generator, Secret};
@@ -178,6 +179,7 @@ pub fn backup_of(
         throttle: Arc::clone(throttle),
         limit: fleet.registry.fleet.backup.max_size,
         state: fleet.state_dir(),
+        hooks: Hooks::of(&stack.hooks, "backup", fleet.dir.clone()),
         redactor: Arc::new(vault.read(client.name.as_str())?.redactor()),
         written: Arc::new(Mutex::new(None)),
     })
