@@ -9,7 +9,7 @@ use super::assemble::RunInfo;
 use super::context::Fleet;
 use super::exit::{CliError, refused};
 use crate::backup::manifest::{Manifest, SCHEMA};
-use crate::backup::{BackupError, Bucket, ClientBackup, Dumped, Place, Store, Throttle, What};
+use crate::backup::{BackupError, Bucket, ClientBackup, Dumped, Place, Rest, Store, Throttle, What};
 use crate::event::ExitKind;
 use crate::fs_atomic::LockError;
 use crate::hint::HintExt as _;
@@ -94,6 +94,14 @@ pub fn store(fleet: &Fleet, client: &str) -> anyhow::Result<Store> {
             key_id: fleet.secret(&s3.key_id, "s3.key_id of [fleet.backup]")?,
             key: fleet.secret(&s3.key, "s3.key of [fleet.backup]")?,
         })),
+        Storage::Rest(rest) => {
+            let login = rest.login.as_ref().map(|login| {
+                let password = fleet.secret(&login.password, "rest.password of [fleet.backup]")?;
+                anyhow::Ok((login.user.clone(), password))
+            });
+            let url = format!("{}/{client}/", rest.url.as_str().trim_end_matches('/'));
+            Ok(Store::Server(Rest { url, login: login.transpose()? }))
+        }
     }
 }
 

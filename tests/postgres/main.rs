@@ -13,6 +13,7 @@ mod prove;
 #[path = "../cli/notify/receivers.rs"]
 #[expect(dead_code, reason = "the tests of notifications use all of it")]
 mod receivers;
+mod remote;
 mod rig;
 mod server;
 #[path = "../support/sshd.rs"]
