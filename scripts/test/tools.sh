@@ -18,6 +18,7 @@ install_tools() {
 age age
 restic restic
 curl curl
+rclone rclone
 gcc gcc
 openssl openssl
 rsync rsync
@@ -42,6 +43,26 @@ LIST
     system_python
     compose_program
     object_storage
+    sentry_servers
+}
+
+# What is sent to Sentry is looked at in Kent, and Sentry's own client speaks to the tests' stub of its API.
+sentry_servers() {
+    local venv=$TOOLS_DIR/kent client=$TOOLS_DIR/sentry-cli version=3.8.0 arch
+    if ! "$venv/bin/kent-server" --help >/dev/null 2>&1; then
+        echo "test: installing Kent from PyPI below target/"
+        python3 -m venv --help >/dev/null 2>&1 || apt install --no-install-recommends python3-venv >/dev/null
+        rm -rf "$venv"
+        python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check kent==2.2.0
+    fi
+    if [ "$("$client/bin/sentry-cli" --version 2>/dev/null)" != "sentry-cli $version" ]; then
+        case $(uname -m) in aarch64) arch=arm64 ;; *) arch=x64 ;; esac
+        echo "test: fetching sentry-cli from npm, unpacked below target/"
+        rm -rf "$client" && mkdir -p "$client"
+        curl -fsSL --retry 3 "https://registry.npmjs.org/@sentry/cli-linux-$arch/-/cli-linux-$arch-$version.tgz" |
+            tar -xz -C "$client" --strip-components=1
+    fi
+    echo "test: Kent $("$venv/bin/python" -c 'import kent; print(kent.__version__)'), $("$client/bin/sentry-cli" --version)"
 }
 
 # A storage that speaks S3 (moto), in an environment of its own.

@@ -29,7 +29,7 @@ pub use client::{Backup, Checks, Client, Keep, Sentry};
 pub use notify::{Channel, ChannelKind, Mail, MailTls, SecretRef, Topic};
 pub use selection::{SelectError, Selection};
 pub use settings::{Acme, Backups, Docker, DockerSource, FleetSettings, ProveWith, Transport};
-pub use storage::{S3, Storage};
+pub use storage::{Login, Rest, S3, Storage};
 
 /// A whole `clients.toml`.
 #[derive(Clone, Debug, PartialEq)]

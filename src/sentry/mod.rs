@@ -1,0 +1,4 @@
+//! What leaves for Sentry: errors of this program.
+
+pub mod deliver;
+pub mod own;
