@@ -29,6 +29,7 @@ pub mod fs_atomic;
 pub mod http;
 pub mod keys;
 pub mod notify;
+pub mod sentry;
 pub mod ship;
 pub mod source;
 pub mod ssh;

@@ -1,0 +1,21 @@
+//! Sentry, and what speaks like it: the API that the operator asks, and the door that events go in by.
+//!
+//! Rules of this room:
+//! 1. A token or the key of a DSN is in no error and in no word that is shown.
+//! 2. What a server says is data: bounded, cleaned, and believed in nothing that it need not be asked.
+//! 3. Nothing here waits longer than its caller allows; what a server asks to wait for is told.
+//!
+//! `api` makes requests, `limits` reads what a server says of too many of them, `ingest` posts envelopes as an
+//! application does, `reading` asks for projects, keys and events, `provision` makes a project.
+
+mod api;
+mod ingest;
+mod limits;
+mod provision;
+mod reading;
+
+pub use api::{Api, ApiError, Kind, Purpose};
+pub use ingest::{Item, PostError, Posted, TestEvent, post};
+pub use limits::pause;
+pub use provision::{Made, SetupError, Wanted};
+pub use reading::{Key, Project, Seen, Whereabouts};
