@@ -42,6 +42,8 @@ LIST
     system_python
     compose_program
     object_storage
+    sentry_server
+    sentry_client
 }
 
 # A storage that speaks S3 (moto), in an environment of its own.
@@ -54,6 +56,35 @@ object_storage() {
         python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
     fi
     echo "test: $("$venv/bin/python" -c 'import moto; print("moto", moto.__version__)')"
+}
+
+# A server that speaks as Sentry does (Bugsink), in an environment of its own.
+sentry_server() {
+    local venv=$TOOLS_DIR/bugsink
+    if [ ! -x "$venv/bin/bugsink-manage" ] || [ ! -x "$venv/bin/gunicorn" ]; then
+        echo "test: installing Bugsink from PyPI below target/"
+        python3 -m venv --help >/dev/null 2>&1 || apt install --no-install-recommends python3-venv >/dev/null
+        rm -rf "$venv"
+        python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check 'bugsink==2.6.1'
+    fi
+    echo "test: $("$venv/bin/python" -c 'from importlib.metadata import version; print("Bugsink", version("bugsink"))')"
+}
+
+# Sentry's own client, one file of its package for this kind of machine.
+sentry_client() {
+    local program=$TOOLS_DIR/sentry-cli/sentry-cli version=3.8.0 kind
+    case $(uname -m) in
+    x86_64) kind=x64 ;;
+    aarch64) kind=arm64 ;;
+    *) echo "test: there is no sentry-cli for $(uname -m)" >&2; return 1 ;;
+    esac
+    if [ ! -x "$program" ]; then
+        echo "test: fetching sentry-cli's package, unpacked below target/"
+        mkdir -p "${program%/*}"
+        curl -fsSL --retry 3 "https://registry.npmjs.org/@sentry/cli-linux-$kind/-/cli-linux-$kind-$version.tgz" |
+            tar xz -C "${program%/*}" --strip-components=2 package/bin/sentry-cli
+    fi
+    echo "test: $("$program" --version)"
 }
 
 without_starting_services() {

@@ -71,6 +71,10 @@ pub struct Wish<'a> {
     pub info: RunInfo,
     /// Say with exit code 5 whether anything would change, and change nothing.
     pub check: bool,
+    /// Releases that clients must have now: where another one serves, more would change than is meant.
+    pub from: BTreeMap<String, String>,
+    /// What is done on this machine once it is sure that hosts are changed, and before the first is.
+    pub first: Option<Box<dyn Fn() -> anyhow::Result<()> + 'a>>,
 }
 
 impl<'a> Wish<'a> {
@@ -94,7 +98,16 @@ impl<'a> Wish<'a> {
             source: None,
             info: new_run(),
             check: false,
+            from: BTreeMap::new(),
+            first: None,
         }
+    }
+
+    /// Other changes wait for this host, which would go along.
+    fn has_more(&self, host: &Surveyed) -> bool {
+        let serves = host.facts.state.as_ref().map(|state| state.release.as_str());
+        let Some((from, serves)) = self.from.get(&host.job.target.name).zip(serves) else { return false };
+        serves != from && serves != host.job.desired.release.id
     }
 }
 
@@ -198,10 +211,13 @@ pub fn ended(
             let outcome = Outcome::Skipped { reason: reason.clone(), expected };
             run.engine.emitter.emit(Some(name), EventKind::HostFinished { outcome, seconds: 0.0 });
         }
-        let survey = run.drive(async |engine| engine.survey(jobs).await).await;
+        let mut survey = run.drive(async |engine| engine.survey(jobs).await).await;
         if previewing {
             return Ok((show_only(app, run, survey.hosts, wish.check, &info.run).await, Report::default()));
         }
+        let (more, fit) = survey.hosts.into_iter().partition(|host| wish.has_more(host));
+        survey.hosts = fit;
+        run.drive(async |engine| engine.dismiss(more, more_waits).await).await;
         if wish.all_or_none && refused_by_plan(&run.report) {
             let outcome = |_: &Surveyed| Outcome::skipped("another client cannot; none was touched");
             run.drive(async |engine| engine.dismiss(survey.hosts, outcome).await).await;
@@ -230,6 +246,14 @@ pub fn ended(
             }
             true
         };
+        if let Some(first) = wish.first.as_ref().filter(|_| !survey.hosts.is_empty())
+            && let Err(error) = first()
+        {
+            let outcome = |_: &Surveyed| Outcome::skipped("not begun");
+            run.drive(async |engine| engine.dismiss(survey.hosts, outcome).await).await;
+            run.finish();
+            return Err(error);
+        }
         let sources: Vec<_> = assembler.sources().cloned().collect();
         let hosts = builds::build(&mut run, survey.hosts, &sources).await;
         let waves = plan_waves(&hosts);
@@ -284,6 +308,20 @@ async fn execute(
             }
             return;
         }
+    }
+}
+
+fn more_waits(host: &Surveyed) -> Outcome {
+    let client = &host.job.target.name;
+    Outcome::Failed {
+        fault: Fault {
+            step: PLANNING.to_owned(),
+            message: "other changes wait for it, and would go along".to_owned(),
+            lines: Vec::new(),
+            hint: Some(format!(
+                "see them with `fleet update {client} --dry-run`; `fleet update {client}` first"
+            )),
+        },
     }
 }
 
