@@ -26,6 +26,7 @@ pub mod plan;
 pub mod backup;
 pub mod engine;
 pub mod fs_atomic;
+pub mod held;
 pub mod http;
 pub mod keys;
 pub mod notify;

@@ -42,8 +42,34 @@ LIST
     system_python
     compose_program
     object_storage
-    sentry_server
-    sentry_client
+    sentry_servers
+}
+
+# What is sent to Sentry is looked at in Kent, and read back from Bugsink; Sentry's own client speaks to the tests'
+# stub of its API.
+sentry_servers() {
+    local venv=$TOOLS_DIR/kent client=$TOOLS_DIR/sentry-cli version=3.8.0 arch
+    if ! "$venv/bin/kent-server" --help >/dev/null 2>&1; then
+        echo "test: installing Kent from PyPI below target/"
+        python3 -m venv --help >/dev/null 2>&1 || apt install --no-install-recommends python3-venv >/dev/null
+        rm -rf "$venv"
+        python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check kent==2.2.0
+    fi
+    if [ "$("$client/bin/sentry-cli" --version 2>/dev/null)" != "sentry-cli $version" ]; then
+        case $(uname -m) in aarch64) arch=arm64 ;; *) arch=x64 ;; esac
+        echo "test: fetching sentry-cli from npm, unpacked below target/"
+        rm -rf "$client" && mkdir -p "$client"
+        curl -fsSL --retry 3 "https://registry.npmjs.org/@sentry/cli-linux-$arch/-/cli-linux-$arch-$version.tgz" |
+            tar -xz -C "$client" --strip-components=1
+    fi
+    echo "test: Kent $("$venv/bin/python" -c 'import kent; print(kent.__version__)'), $("$client/bin/sentry-cli" --version)"
+    venv=$TOOLS_DIR/bugsink
+    if [ ! -x "$venv/bin/bugsink-manage" ] || [ ! -x "$venv/bin/gunicorn" ]; then
+        echo "test: installing Bugsink from PyPI below target/"
+        rm -rf "$venv"
+        python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check bugsink==2.6.1
+    fi
+    echo "test: $("$venv/bin/python" -c 'from importlib.metadata import version; print("Bugsink", version("bugsink"))')"
 }
 
 # A storage that speaks S3 (moto), in an environment of its own.
@@ -56,35 +82,6 @@ object_storage() {
         python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
     fi
     echo "test: $("$venv/bin/python" -c 'import moto; print("moto", moto.__version__)')"
-}
-
-# A server that speaks as Sentry does (Bugsink), in an environment of its own.
-sentry_server() {
-    local venv=$TOOLS_DIR/bugsink
-    if [ ! -x "$venv/bin/bugsink-manage" ] || [ ! -x "$venv/bin/gunicorn" ]; then
-        echo "test: installing Bugsink from PyPI below target/"
-        python3 -m venv --help >/dev/null 2>&1 || apt install --no-install-recommends python3-venv >/dev/null
-        rm -rf "$venv"
-        python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check 'bugsink==2.6.1'
-    fi
-    echo "test: $("$venv/bin/python" -c 'from importlib.metadata import version; print("Bugsink", version("bugsink"))')"
-}
-
-# Sentry's own client, one file of its package for this kind of machine.
-sentry_client() {
-    local program=$TOOLS_DIR/sentry-cli/sentry-cli version=3.8.0 kind
-    case $(uname -m) in
-    x86_64) kind=x64 ;;
-    aarch64) kind=arm64 ;;
-    *) echo "test: there is no sentry-cli for $(uname -m)" >&2; return 1 ;;
-    esac
-    if [ ! -x "$program" ]; then
-        echo "test: fetching sentry-cli's package, unpacked below target/"
-        mkdir -p "${program%/*}"
-        curl -fsSL --retry 3 "https://registry.npmjs.org/@sentry/cli-linux-$kind/-/cli-linux-$kind-$version.tgz" |
-            tar xz -C "${program%/*}" --strip-components=2 package/bin/sentry-cli
-    fi
-    echo "test: $("$program" --version)"
 }
 
 without_starting_services() {

@@ -23,7 +23,7 @@ pub struct Fleet {
     /// The registry's text as it was read.
     pub text: String,
     pub registry: Registry,
-    identity: Option<PathBuf>,
+    pub identity: Option<PathBuf>,
     stacks: Mutex<BTreeMap<String, Arc<Stack>>>,
 }
 
@@ -48,7 +48,10 @@ impl Fleet {
     /// Everything that is wrong in it.
     pub fn of(global: &Global, dir: PathBuf, file: PathBuf, text: String) -> anyhow::Result<Fleet> {
         let registry = Registry::parse(&text, &file.display().to_string())?;
-        Ok(Fleet { dir, file, text, registry, identity: global.identity.clone(), stacks: Mutex::default() })
+        let identity = global.identity.clone();
+        let fleet = Fleet { dir, file, text, registry, identity, stacks: Mutex::default() };
+        super::own::opened(&fleet);
+        Ok(fleet)
     }
 
     /// The stack that a client runs; each is read once.

@@ -30,6 +30,7 @@ mod looking;
 mod migrate;
 mod migrations;
 mod notify;
+mod own;
 mod past;
 mod policy;
 mod preview;
@@ -54,7 +55,7 @@ mod update;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use app::App;
 
@@ -113,6 +114,9 @@ enum Command {
     Man(completions::ManArgs),
     #[command(name = "test-progress", hide = true)]
     TestProgress,
+    /// A fault of the program on purpose, to see that the report of one arrives.
+    #[command(name = "test-panic", hide = true)]
+    TestPanic,
 }
 
 /// The program as clap describes it, for completions, man pages and tests of the help.
@@ -130,8 +134,12 @@ pub fn main() -> ExitCode {
     if words.nth(1).is_some_and(|word| word == crate::ssh::RSYNC_SHELL) {
         return crate::ssh::rsync_shell_main(words);
     }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches().and_then(|matches| {
+        let verb = own::verb(&matches);
+        Ok((verb, Cli::from_arg_matches(&matches)?))
+    });
+    let (verb, cli) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             let code = if error.use_stderr() { ExitKind::Usage } else { ExitKind::Ok };
             // A closed pipe is no reason for another exit code.
@@ -140,11 +148,14 @@ pub fn main() -> ExitCode {
         }
     };
     let app = App::new(cli.global);
+    // Sends when it goes, after a panic too.
+    let reporting = own::Reporting::begin(&verb);
     let exit = match dispatch(&app, &cli.command) {
         Ok(exit) => exit,
         Err(error) => {
             let error = explain::explain(error);
             app.error(&error);
+            reporting.ended(&error);
             if explain::is_held(&error) { ExitKind::Locked } else { exit::exit_of(&error) }
         }
     };
@@ -185,5 +196,6 @@ fn dispatch(app: &App, command: &Command) -> anyhow::Result<ExitKind> {
             app.test_progress();
             Ok(ExitKind::Ok)
         }
+        Command::TestPanic => panic!("asked to, by test-panic"),
     }
 }

@@ -212,6 +212,7 @@ impl Run {
             self.take(&event);
         }
         self.renderer.finish(&self.report);
+        crate::sentry::own::report(&self.report);
         exit
     }
 

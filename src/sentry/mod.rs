@@ -1,4 +1,5 @@
-//! Sentry, and what speaks like it: the API that the operator asks, and the door that events go in by.
+//! Sentry, and what speaks like it: the API that the operator asks, the door that events go in by, and what leaves
+//! for it: errors of this program.
 //!
 //! Rules of this room:
 //! 1. A token or the key of a DSN is in no error and in no word that is shown.
@@ -9,8 +10,10 @@
 //! application does, `reading` asks for projects, keys and events, `provision` makes a project.
 
 mod api;
+pub mod deliver;
 mod ingest;
 mod limits;
+pub mod own;
 mod provision;
 mod reading;
 

@@ -72,8 +72,9 @@ pub fn to_json(error: &anyhow::Error) -> Value {
     })
 }
 
-/// What happened and its causes, without those that the message above already quotes.
-fn messages(error: &anyhow::Error) -> Vec<String> {
+/// What happened and its causes, without those that the message above already quotes; not cleaned.
+#[must_use]
+pub fn messages(error: &anyhow::Error) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
     for cause in error.chain() {
         let message = cause.to_string();

@@ -238,12 +238,14 @@ impl ClientSecrets {
         }
         let read: In = toml::from_str(text).map_err(unread)?;
         let wrap = |values: Vec<String>| values.into_iter().map(Secret::new).collect();
-        Ok(ClientSecrets {
+        let secrets = ClientSecrets {
             client: read.client,
             values: read.values.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
             meta: read.meta,
             previous: read.previous.into_iter().map(|(name, values)| (name, wrap(values))).collect(),
-        })
+        };
+        crate::held::note(secrets.all());
+        Ok(secrets)
     }
 }
 

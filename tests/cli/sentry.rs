@@ -194,7 +194,7 @@ fn sentrys_own_client_reads_the_stub_as_fleet_does() {
         let found = all.iter().find(|one| one["client"] == client).unwrap().clone();
         found["server"]["last"]["id"].as_str().unwrap().to_owned()
     };
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/sentry-cli/sentry-cli");
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/sentry-cli/bin/sentry-cli");
     assert!(program.exists(), "{} is missing: scripts/test.sh installs it", program.display());
     let cli = |words: &[&str]| {
         let output = Command::new(&program)

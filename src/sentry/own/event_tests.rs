@@ -1,0 +1,81 @@
+use serde_json::json;
+
+use super::*;
+use crate::event::Fault;
+
+fn fault(step: &str) -> Fault {
+    Fault {
+        step: step.to_owned(),
+        message: "api is not healthy".to_owned(),
+        lines: vec!["one".to_owned(), "two".to_owned()],
+        hint: Some("fleet logs lyon".to_owned()),
+    }
+}
+
+fn host(client: &str, outcome: Outcome) -> HostReport {
+    HostReport {
+        client: client.to_owned(),
+        outcome,
+        seconds: 1.0,
+        recorded_host_key: None,
+        warnings: Vec::new(),
+        away: Vec::new(),
+    }
+}
+
+fn report(hosts: Vec<HostReport>) -> Report {
+    Report { run: "20261120-141048-1ebfff".to_owned(), verb: "update".to_owned(), hosts, ..Report::default() }
+}
+
+#[test]
+fn a_client_that_failed_is_one_event_with_its_tags() {
+    let outcome = Outcome::RolledBack { fault: fault("start services"), release: "abc".to_owned() };
+    let mut events = clients(&report(vec![host("lyon", outcome)]));
+    complete(&mut events[0], "00ff", "2026-11-20T14:10:48Z", Some("tests"), None);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&events).unwrap());
+}
+
+#[test]
+fn what_is_no_error_of_the_command_is_no_event() {
+    let outcomes = [
+        Outcome::Unchanged,
+        Outcome::Changed { summary: "x".to_owned() },
+        Outcome::skipped("another client cannot"),
+        Outcome::Unreachable { fault: fault("connect") },
+        Outcome::Failed { fault: fault(PLANNING) },
+        Outcome::Locked { holder: "jean".to_owned(), expires: "soon".to_owned() },
+    ];
+    assert_eq!(clients(&report(outcomes.map(|outcome| host("lyon", outcome)).to_vec())), Vec::<Json>::new());
+    let failed = host("lyon", Outcome::Failed { fault: fault("migrate") });
+    let interrupted = Report { interrupted: true, ..report(vec![failed]) };
+    assert_eq!(clients(&interrupted), Vec::<Json>::new());
+}
+
+#[test]
+fn a_fleet_that_fails_as_a_whole_spends_no_quota() {
+    let hosts = (0..1000).map(|n| host(&format!("c{n}"), Outcome::Unknown { fault: fault("migrate") }));
+    let events = clients(&report(hosts.collect()));
+    assert_eq!(events.len(), MOST);
+    assert_eq!(events[99]["exception"]["values"][0]["value"], "901 more clients failed in this run");
+    assert_eq!(
+        (&events[98]["tags"]["client"], &events[0]["fingerprint"]),
+        (&json!("c98"), &events[98]["fingerprint"])
+    );
+}
+
+#[test]
+fn an_error_shows_its_cause_first_and_a_panic_its_place() {
+    let event = error("backups prove", &["cannot write".to_owned(), "disk full".to_owned()]);
+    let values: Vec<_> =
+        event["exception"]["values"].as_array().unwrap().iter().map(|one| &one["value"]).collect();
+    assert_eq!(values, ["disk full", "cannot write"]);
+    let event = panic("list", "index out of bounds", Some(("src/cli/mod.rs", 7, 9)));
+    assert_eq!(event["exception"]["values"][0]["mechanism"]["handled"], false);
+    assert_eq!(event["exception"]["values"][0]["stacktrace"]["frames"][0]["filename"], "src/cli/mod.rs");
+}
+
+#[test]
+fn a_tag_is_one_short_line() {
+    assert_eq!(tag("a\nb\u{1b}c"), "a b c");
+    assert_eq!(tag(&"x".repeat(500)).len(), TAG);
+}
