@@ -39,7 +39,7 @@ fn shows_none(done: &Done, secrets: &[&str]) {
 
 #[test]
 fn a_real_server_is_set_up_takes_events_apart_by_environment_and_gives_them_back() {
-    let server = Bugsink::start();
+    let server = Bugsink::start_at("127.0.0.1");
     let fleet = fleet(&server.url());
     fleet.write("clients.toml", fleet.read("clients.toml") + "\n[clients.arles]\ndomain = \"arles.example.fr\"\nip = \"192.0.2.3\"\nsentry = { environment = \"town-of-arles\" }\n");
 

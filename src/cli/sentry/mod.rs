@@ -35,6 +35,11 @@ enum Command {
     Setup(setup::Args),
 }
 
+/// While this program itself waits, an interrupt ends it; hosts are not touched then.
+fn end_at_interrupt() -> anyhow::Result<()> {
+    super::running::on_signal(|| std::process::exit(ExitKind::Interrupted as i32))
+}
+
 pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     match &args.command {
         Command::Status(args) => status::run(app, args),

@@ -374,6 +374,7 @@ fn proof(
     if updated.is_empty() {
         return Ok(exit);
     }
+    super::end_at_interrupt()?;
     let until = Instant::now() + PROOF;
     let looked = loop {
         let looked = look::look(app, fleet, "sentry status", &updated, &options.limits)?;

@@ -50,7 +50,10 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let api = if args.no_server { None } else { server::open(&fleet, SERVER)? };
     let mut looked = look::look(app, &fleet, "sentry status", &clients, &args.limits)?;
     let asked = match &api {
-        Some(api) if !looked.interrupted => server::add(app, api, &clients, &mut looked.list),
+        Some(api) if !looked.interrupted => {
+            super::end_at_interrupt()?;
+            server::add(app, api, &clients, &mut looked.list)
+        }
         _ => true,
     };
     show(app, &looked.list, api.is_some())?;

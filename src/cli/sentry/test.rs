@@ -127,8 +127,12 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
                 trial.before = api.newest(&at).map(ids).unwrap_or_default();
             }
         }
-        reached = provoke(app, &fleet, &mut trials, &args.limits)?;
+        match provoke(app, &fleet, &mut trials, &args.limits)? {
+            Some(any) => reached = any,
+            None => return Ok(ExitKind::Interrupted),
+        }
     }
+    super::end_at_interrupt()?;
     for trial in &mut trials {
         if trial.path.is_none() {
             post(trial);
@@ -175,12 +179,21 @@ fn ids(events: Vec<Seen>) -> Vec<String> {
     events.into_iter().map(|seen| seen.id).collect()
 }
 
-/// Asks each application on its own host for its error. Gives whether any host was reached.
-fn provoke(app: &App, fleet: &Fleet, trials: &mut [Trial<'_>], limits: &Limits) -> anyhow::Result<bool> {
+/// Asks each application on its own host for its error. Gives whether any host was reached; nothing when it was
+/// interrupted.
+fn provoke(
+    app: &App,
+    fleet: &Fleet,
+    trials: &mut [Trial<'_>],
+    limits: &Limits,
+) -> anyhow::Result<Option<bool>> {
     let clients: Vec<&Client> =
         trials.iter().filter(|trial| trial.path.is_some()).map(|trial| trial.client).collect();
     // What would keep the error from being sent is told before it is looked for in vain.
     let looked = look::look(app, fleet, "sentry test", &clients, limits)?;
+    if looked.interrupted {
+        return Ok(None);
+    }
     let mut known: BTreeMap<&str, _> =
         clients.iter().map(|client| client.name.as_str()).zip(&looked.list).collect();
     let mut asked = Vec::new();
@@ -214,6 +227,9 @@ fn provoke(app: &App, fleet: &Fleet, trials: &mut [Trial<'_>], limits: &Limits) 
         asked.push(trial);
     }
     let answers = app.ask(fleet, "sentry test", questions, limits)?;
+    if answers.interrupted {
+        return Ok(None);
+    }
     for (trial, answer) in asked.into_iter().zip(answers.answers) {
         let path = trial.path.clone().unwrap_or_default();
         let name = &trial.client.name;
@@ -232,7 +248,7 @@ fn provoke(app: &App, fleet: &Fleet, trials: &mut [Trial<'_>], limits: &Limits) 
             ),
         });
     }
-    Ok(looked.list.iter().any(|one| one.state != State::Unreachable))
+    Ok(Some(looked.list.iter().any(|one| one.state != State::Unreachable)))
 }
 
 /// Posts an event as the client's application would.

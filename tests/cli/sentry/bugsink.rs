@@ -17,8 +17,9 @@ pub struct Bugsink {
 }
 
 impl Bugsink {
-    /// Ready, with a token, a team and no project.
-    pub fn start() -> Bugsink {
+    /// Ready, with a token, a team and no project. Its DSNs name this address of this machine; its API also answers
+    /// on the loopback.
+    pub fn start_at(host: &str) -> Bugsink {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let dir = tempfile::tempdir().unwrap();
         let manage = |words: &[&str]| run(dir.path(), "bugsink-manage", words);
@@ -26,7 +27,7 @@ impl Bugsink {
         run(
             dir.path(),
             "bugsink-create-conf",
-            &["--template=local", "--host", "127.0.0.1", "--port", &address, "-o", "bugsink_conf.py"],
+            &["--template=local", "--host", host, "--port", &address, "-o", "bugsink_conf.py"],
         );
         let conf = dir.path().join("bugsink_conf.py");
         let text = std::fs::read_to_string(&conf).unwrap();
@@ -39,12 +40,11 @@ impl Bugsink {
         manage(&["migrate", "snappea", "--database=snappea", "--verbosity=0"]);
         let token = manage(&["create_auth_token"]).trim().lines().last().unwrap().to_owned();
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let server = program(dir.path(), "gunicorn")
-            .args(["--bind", &format!("127.0.0.1:{port}"), "bugsink.wsgi"])
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut server = program(dir.path(), "gunicorn");
+        for address in std::collections::BTreeSet::from(["127.0.0.1", host]) {
+            server.args(["--bind", &format!("{address}:{port}")]);
+        }
+        let server = server.arg("bugsink.wsgi").stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         let bugsink = Bugsink { server, port, token, _dir: dir };
         let started = Instant::now();
         let http = Http::new(Duration::from_secs(2));
