@@ -140,8 +140,12 @@ fn a_dead_server_holds_up_the_end_for_less_than_two_seconds() {
         ),
         ("is at an address that leads nowhere", format!("http://{KEY}@192.0.2.1/42"), ""),
         ("has no name", format!("http://{KEY}@no-such-host.invalid/42"), "not found in DNS"),
-        ("refuses the key", server("HTTP/1.1 403 X\r\ncontent-length: 0\r\n\r\n").0, "403"),
-        ("is full", server("HTTP/1.1 429 X\r\ncontent-length: 0\r\n\r\n").0, "429"),
+        (
+            "refuses the key",
+            server("HTTP/1.1 403 X\r\ncontent-length: 0\r\n\r\n").0,
+            "does not accept the key",
+        ),
+        ("is full", server("HTTP/1.1 429 X\r\ncontent-length: 0\r\n\r\n").0, "takes nothing for 60 s"),
     ];
     for (what, dsn, words) in cases {
         let (took, output) = timed(&dsn);
@@ -261,4 +265,33 @@ fn nothing_secret_is_in_what_is_sent() {
     for word in ["alice", "server_name"] {
         assert!(!sent.contains(word), "{word}: {sent}");
     }
+}
+
+#[test]
+fn the_registry_can_ask_for_it_and_its_dsn_is_a_secret() {
+    let (kent, fleet) = (Kent::start(), Fleet::with_clients());
+    let text = fleet.read("clients.toml");
+    let asked = "name = \"tests\"\nsentry = { dsn = { secret = \"OPS_DSN\" }, errors = true }";
+    fleet.write("clients.toml", text.replace("name = \"tests\"", asked));
+    // Not set yet: that is said where it matters, and there alone.
+    assert!(fleet.say("list").ok().err.is_empty());
+    let output = failing(&fleet, "").output().unwrap();
+    assert!(
+        said(&output).contains("1 error of fleet: OPS_DSN, the DSN of [fleet.sentry], is not set"),
+        "{}",
+        said(&output)
+    );
+    fleet.with_input(["secrets", "set", "--fleet", "OPS_DSN"], kent.dsn().as_bytes()).ok();
+    let output = failing(&fleet, "").output().unwrap();
+    assert!(!said(&output).contains("Sentry"), "{}", said(&output));
+    let events = kent.bodies("event");
+    assert_eq!((events.len(), &events[0]["tags"]["fleet"]), (1, &"tests".into()));
+    assert!(!serde_json::to_string(&kent.items()).unwrap().contains(KEY));
+    // The variable wins, and a mistake in the registry is none of fleet's errors.
+    let other = Kent::start();
+    failing(&fleet, &other.dsn()).output().unwrap();
+    assert_eq!((kent.items().len(), other.items().len()), (1, 1));
+    fleet.edit("errors = true", "errors = false");
+    failing(&fleet, "").output().unwrap();
+    assert_eq!(kent.items().len(), 1);
 }
