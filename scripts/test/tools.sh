@@ -18,6 +18,7 @@ install_tools() {
 age age
 restic restic
 curl curl
+rclone rclone
 gcc gcc
 openssl openssl
 rsync rsync

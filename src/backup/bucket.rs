@@ -13,17 +13,12 @@ use rusty_s3::actions::{DeleteObject, GetObject, ListObjectsV2, PutObject, S3Act
 use rusty_s3::{Credentials, UrlStyle};
 
 use super::error::BackupError;
+use super::storage::{LARGEST, LONGEST_LIST, Refused, content, patiently, range};
 use crate::http::{Answer, Http};
 use crate::secret::Secret;
 
 /// How long a signed address holds: one request and its repetitions.
 const SIGNED: Duration = Duration::from_secs(3600);
-/// Longest list of objects: 1,000 names.
-const LONGEST_LIST: u64 = 16 << 20;
-/// Largest object: S3's own limit for one that is put at once.
-const LARGEST: u64 = 5 << 30;
-/// Pauses before a request is made again.
-const PAUSES: [Duration; 3] = [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Where the repositories of a fleet are, and what opens the storage.
 #[derive(Clone, Debug)]
@@ -46,9 +41,6 @@ pub struct Objects {
     place: String,
     http: Http,
 }
-
-/// Why a request did not do what it should.
-struct Refused(String);
 
 impl Bucket {
     /// As restic names it.
@@ -98,7 +90,7 @@ impl Objects {
         RusticError::new(ErrorKind::Backend, format!("cannot {what} {key} of {}: {}", self.place, why.0))
     }
 
-    /// Makes a request until it is answered: all of them may be made twice.
+    /// Signed anew each time that it is made.
     fn ask<'a, A: S3Action<'a>>(
         &self,
         action: &A,
@@ -107,43 +99,17 @@ impl Objects {
         body: Option<&[u8]>,
         most: u64,
     ) -> Result<Answer, Refused> {
-        let mut pauses = PAUSES.iter();
-        loop {
-            let url = action.sign(SIGNED);
-            let answer = self.http.send(method, url.as_str(), headers, body, most);
-            let again = match &answer {
-                Ok(answer) => answer.status == 429 || answer.status >= 500,
-                Err(_) => true,
-            };
-            match (again, pauses.next()) {
-                (true, Some(pause)) => std::thread::sleep(*pause),
-                _ => return answer.map_err(|error| Refused(error.to_string())),
-            }
-        }
+        patiently(|| self.http.send(method, action.sign(SIGNED).as_str(), headers, body, most))
     }
 
-    fn get(&self, key: &str, range: Option<(u32, u32)>) -> Result<Option<Bytes>, Refused> {
+    fn get(&self, key: &str, part: Option<(u32, u32)>) -> Result<Option<Bytes>, Refused> {
         let action = GetObject::new(&self.bucket, Some(&self.credentials), key);
-        let text = range.map(|(offset, length)| {
-            let from = u64::from(offset);
-            format!("bytes={from}-{}", from + u64::from(length).saturating_sub(1))
-        });
+        let text = part.map(range);
         let headers: Vec<(&str, &str)> = text.iter().map(|text| ("range", text.as_str())).collect();
         let answer = self.ask(&action, "GET", &headers, None, LARGEST)?;
-        match (answer.status, range) {
-            (200, None) => Ok(Some(answer.body.into())),
-            (206, Some((_, length))) if answer.body.len() == length as usize => Ok(Some(answer.body.into())),
-            // A server that knows no ranges sends everything.
-            (200, Some((offset, length))) => {
-                let (from, to) = (offset as usize, offset as usize + length as usize);
-                let all = Bytes::from(answer.body);
-                match to <= all.len() {
-                    true => Ok(Some(all.slice(from..to))),
-                    false => Err(Refused("it is shorter than it should be".to_owned())),
-                }
-            }
-            (206, _) => Err(Refused("the storage sends another part than was asked for".to_owned())),
-            (404, _) if code(&answer) != Some("NoSuchBucket") => Ok(None),
+        match answer.status {
+            200 | 206 => content(answer, part).map(Some),
+            404 if code(&answer) != Some("NoSuchBucket") => Ok(None),
             _ => Err(refused(&answer)),
         }
     }

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::archive::{self, Written};
+use super::around::{Saved, told};
 use super::error::BackupError;
 use super::gate::Gate;
 use super::host::{HostSource, What};
@@ -21,8 +22,9 @@ use super::throttle::Throttle;
 use crate::engine::{Work, Worked};
 use crate::event::{EventKind, Fault, Outcome};
 use crate::facts::Facts;
-use crate::fs_atomic::LockError;
+use crate::fs_atomic::{FileLock, LockError};
 use crate::ops::probe::{Question, probe};
+use crate::plan::hooks::Hooks;
 use crate::registry::Keep;
 use crate::secret::Redactor;
 use crate::words::bytes;
@@ -41,6 +43,8 @@ pub struct ClientBackup {
     pub limit: u64,
     /// The fleet directory's `.fleet`.
     pub state: PathBuf,
+    /// The stack's commands before and after.
+    pub hooks: Hooks,
     pub redactor: Arc<Redactor>,
     /// Where the snapshot is told to whoever asked for the backup.
     pub written: Arc<Mutex<Option<Written>>>,
@@ -59,44 +63,49 @@ impl Drop for Watch {
 #[async_trait]
 impl Work for ClientBackup {
     async fn run(&self, on: &Worked) -> Result<Outcome, Outcome> {
-        let result = self.backup(on).await;
-        match &result {
-            Ok((written, _)) => self.remember(on, written),
+        let saved = match self.backup(on).await {
+            Ok(saved) => saved,
             Err(outcome) => {
                 if let Some(fault) = outcome.fault() {
-                    let (at, message) = (Timestamp::now().to_string(), fault.message.clone());
+                    let (at, message) = (Timestamp::now().to_string(), self.message(fault));
                     let client = self.place.client.as_str();
                     let done = State::change(&self.state, client, |state| state.failed(at, message));
                     self.unremembered(on, done);
                 }
+                return Err(outcome);
             }
+        };
+        self.remember(on, &saved);
+        let summary = summary(&saved);
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved.written);
+        match saved.after {
+            Some(outcome) => Err(outcome),
+            None => Ok(Outcome::Changed { summary }),
         }
-        let (written, wire) = result?;
-        let summary = summary(&written, wire);
-        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
-        Ok(Outcome::Changed { summary })
     }
 }
 
 /// One line: what is there now.
-fn summary(written: &Written, wire: u64) -> String {
+fn summary(Saved { written, wire, .. }: &Saved) -> String {
     format!(
         "snapshot {}: {}, {} sent, repository +{}",
         &written.id[..8.min(written.id.len())],
         bytes(written.manifest.bytes()),
-        bytes(wire),
+        bytes(*wire),
         bytes(written.added)
     )
 }
 
 impl ClientBackup {
-    async fn backup(&self, on: &Worked) -> Result<(Written, u64), Outcome> {
-        let release = on.step("look at the host", (1, STEPS), self.look(on)).await?;
-        let mut what = self.what.clone();
-        what.manifest.release = Some(release);
-        let title = "pull database and files";
-        let (written, wire) = on.step(title, (2, STEPS), self.pull(on, what, title)).await?;
-        let files = &written.manifest.files;
+    async fn backup(&self, on: &Worked) -> Result<Saved, Outcome> {
+        let total = STEPS + self.added_steps();
+        let release = on.step("look at the host", (1, total), self.look(on)).await?;
+        let (title, place) = ("pull database and files", (2 + self.hooks.before.len(), total));
+        let held = self.hold(title).await?;
+        let pull = on.step(title, place, self.pull(on, &release, title, &held));
+        let saved = self.between(on, &release, pull, (2, total)).await?;
+        drop(held);
+        let files = &saved.written.manifest.files;
         if files.vanished + files.changed > 0 {
             on.warn(
                 format!(
@@ -107,42 +116,64 @@ impl ClientBackup {
             );
         }
         let title = "forget old snapshots";
-        let kept = on.step(title, (3, STEPS), async { Ok(self.retain().await) }).await;
+        let kept = on.step(title, (total, total), async { Ok(self.retain().await) }).await;
         // The backup is there, whatever becomes of the old ones.
         if let Ok(Err(error)) = kept {
             let hint = error.hint(&self.place.client);
             on.warn(format!("old snapshots were not forgotten: {error}"), hint);
         }
-        Ok((written, wire))
+        Ok(saved)
     }
 
     /// A backup before the client is changed: nothing is forgotten for it, least of all what is about to
     /// be restored. Says in one line what there is now.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Why there is none, or what the stack's commands behind it came to.
     pub async fn safety(&self, on: &Worked) -> Result<String, Outcome> {
         let title = "take a safety snapshot";
-        let mut what = self.what.clone();
-        what.manifest.release = Some(self.look(on).await?);
-        let (written, wire) = self.pull(on, what, title).await?;
-        self.remember(on, &written);
-        Ok(summary(&written, wire))
+        // It is one step of another plan, which does not name the stack's commands.
+        let named = |mut outcome: Outcome| {
+            if let Outcome::Failed { fault } | Outcome::Unknown { fault } = &mut outcome
+                && self.is_hook(fault)
+            {
+                fault.message = told(fault);
+            }
+            outcome
+        };
+        let release = self.look(on).await?;
+        let held = self.hold(title).await?;
+        let pull = self.pull(on, &release, title, &held);
+        let saved = self.between(on, &release, pull, (1, 1 + self.added_steps())).await.map_err(named)?;
+        self.remember(on, &saved);
+        let summary = summary(&saved);
+        saved.after.map_or(Ok(summary), |outcome| Err(named(outcome)))
     }
 
-    fn remember(&self, on: &Worked, written: &Written) {
+    fn remember(&self, on: &Worked, saved: &Saved) {
+        let written = &saved.written;
         let last = Last {
             snapshot: written.id.clone(),
             at: written.at.to_string(),
             bytes: written.manifest.bytes(),
             added: written.added,
         };
+        let failed = saved.after.as_ref().and_then(Outcome::fault).map(|fault| self.message(fault));
         let client = self.place.client.as_str();
         let done = State::change(&self.state, client, |state| {
             state.first.get_or_insert_with(|| last.at.clone());
-            (state.last, state.failure) = (Some(last), None);
+            state.last = Some(last);
+            match failed {
+                Some(message) => state.failed(Timestamp::now().to_string(), message),
+                None => state.failure = None,
+            }
         });
         self.unremembered(on, done);
+    }
+
+    /// What is remembered of a fault: of the stack's commands there may be several.
+    fn message(&self, fault: &Fault) -> String {
+        if self.is_hook(fault) { told(fault) } else { fault.message.clone() }
     }
 
     fn unremembered(&self, on: &Worked, done: Result<State, LockError>) {
@@ -182,7 +213,24 @@ impl ClientBackup {
         Ok(Release { id: clean(&state.release), version: clean(&state.version) })
     }
 
-    async fn pull(&self, on: &Worked, what: What, title: &str) -> Result<(Written, u64), Outcome> {
+    /// Keeps other backups of this client out, so that none runs between the stack's commands of another.
+    async fn hold(&self, title: &str) -> Result<Arc<FileLock>, Outcome> {
+        let place = self.place.clone();
+        match tokio::task::spawn_blocking(move || place.lock()).await {
+            Ok(held) => held.map(Arc::new).map_err(|error| self.outcome(title, &error)),
+            Err(_) => Err(self.outcome(title, &died())),
+        }
+    }
+
+    async fn pull(
+        &self,
+        on: &Worked,
+        release: &Release,
+        title: &str,
+        held: &Arc<FileLock>,
+    ) -> Result<(Written, u64), Outcome> {
+        let mut what = self.what.clone();
+        what.manifest.release = Some(release.clone());
         let gate = Gate::default();
         let watch = Watch(gate.clone());
         let wire = Arc::new(AtomicU64::new(0));
@@ -203,9 +251,8 @@ impl ClientBackup {
             said: Arc::default(),
             changed: Arc::default(),
         };
-        let place = self.place.clone();
+        let (place, held) = (self.place.clone(), Arc::clone(held));
         let work = tokio::task::spawn_blocking(move || {
-            let held = place.lock()?;
             let repository = Repository::open_or_create(&place, &held, &gate)?;
             archive::write(repository, Arc::new(source), Timestamp::now())
         });
@@ -214,9 +261,7 @@ impl ClientBackup {
         match done {
             Ok(Ok(written)) => Ok((written, wire.load(Ordering::Relaxed))),
             Ok(Err(error)) => Err(self.outcome(title, &error)),
-            Err(_) => {
-                Err(self.outcome(title, &BackupError::Storage("library ended by a fault of its own".into())))
-            }
+            Err(_) => Err(self.outcome(title, &died())),
         }
     }
 
@@ -229,7 +274,7 @@ impl ClientBackup {
             let plan = retention::plan(&repository, &keep, state.proved(), Timestamp::now())?;
             if plan.forgotten.is_empty() { Ok(()) } else { retention::carry_out(&repository, &plan) }
         });
-        work.await.unwrap_or_else(|_| Err(BackupError::Storage("library ended by a fault of its own".into())))
+        work.await.unwrap_or_else(|_| Err(died()))
     }
 
     fn outcome(&self, step: &str, error: &BackupError) -> Outcome {
@@ -246,6 +291,10 @@ impl ClientBackup {
             },
         }
     }
+}
+
+fn died() -> BackupError {
+    BackupError::Storage("library ended by a fault of its own".into())
 }
 
 /// Tells how many bytes were read so far, not too often.

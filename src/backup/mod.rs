@@ -5,6 +5,7 @@
 //! snapshot pass before everything in it was. Reading needs no lock; writing holds the client's.
 
 mod archive;
+mod around;
 mod bucket;
 mod client;
 mod error;
@@ -20,7 +21,9 @@ mod read;
 mod repository;
 mod restore;
 pub mod retention;
+mod server;
 pub mod state;
+mod storage;
 mod stream;
 mod throttle;
 mod verify;
@@ -35,6 +38,7 @@ pub use manifest::Manifest;
 pub use read::Appending;
 pub use repository::{Browser, Place, Repository, Snapshot, Store, shown};
 pub use restore::{Opened, Picked, Shelf};
+pub use server::Rest;
 pub use state::State;
 pub use stream::{Judge, Line, Stream, must_succeed, remote};
 pub use throttle::Throttle;

@@ -21,6 +21,7 @@ use super::error::BackupError;
 use super::folder::Folder;
 use super::gate::{Gate, Gated};
 use super::manifest::{self, Manifest};
+use super::server::Rest;
 use crate::fs_atomic::FileLock;
 use crate::secret::Secret;
 use crate::shell::hex;
@@ -47,6 +48,7 @@ pub struct Place {
 pub enum Store {
     Folder(PathBuf),
     Bucket(Bucket),
+    Server(Rest),
 }
 
 /// An open repository.
@@ -108,6 +110,7 @@ impl Store {
         match self {
             Store::Folder(path) => path.display().to_string(),
             Store::Bucket(bucket) => bucket.address(),
+            Store::Server(rest) => rest.address(),
         }
     }
 
@@ -119,6 +122,7 @@ impl Store {
         match self {
             Store::Folder(path) => Ok(path.join("config").exists()),
             Store::Bucket(bucket) => bucket.exists(),
+            Store::Server(rest) => rest.exists(),
         }
     }
 }
@@ -140,6 +144,9 @@ impl Place {
             }
             Store::Bucket(bucket) => {
                 RepositoryBackends::new(Arc::new(Gated { inner: bucket.open()?, gate }), None)
+            }
+            Store::Server(rest) => {
+                RepositoryBackends::new(Arc::new(Gated { inner: rest.open(), gate }), None)
             }
         })
     }

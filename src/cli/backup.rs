@@ -3,7 +3,7 @@
 mod due;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -16,14 +16,15 @@ use super::repositories;
 use super::running::{self, Run};
 use super::targets::Targets;
 use super::tell::Telling;
-use crate::backup::{ClientBackup, Dumped, State, Throttle};
+use crate::backup::{Dumped, State};
 use crate::due::Due;
 use crate::engine::Work;
 use crate::event::{EventKind, ExitKind, Fault, Outcome, PLANNING, Report};
 use crate::hint::hints;
+use crate::plan::hooks::Hooks;
 use crate::registry::values::byte_count;
 use crate::registry::{Client, Topic};
-use crate::ssh::{Target, processors};
+use crate::ssh::processors;
 use crate::vault::Vault;
 
 /// Back clients up: database, folders, release, secrets; pulled from the hosts and encrypted here
@@ -102,10 +103,17 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         held => held.flatten(),
     };
     let now = Timestamp::now();
+    let before: BTreeMap<String, State> =
+        chosen.iter().map(|client| (client.name.to_string(), remembered(&fleet, client))).collect();
     let mut clients = chosen.clone();
-    clients.retain(|client| !args.due || matches!(due::of(&fleet, client, now), Due::Now { .. }));
+    if args.due {
+        let due = |client: &Client| {
+            let state = before.get(client.name.as_str())?;
+            Some(due::of(&fleet, client, state, now))
+        };
+        clients.retain(|client| matches!(due(client), Some(Due::Now { .. })));
+    }
     let telling = Telling::start(app, &fleet, Topic::Backup);
-    let before: BTreeMap<String, State> = chosen.iter().map(|client| remembered(&fleet, client)).collect();
     let ran = match clients.is_empty() {
         true => Ok((ExitKind::Ok, None)),
         false => pull(app, &fleet, &vault, args, &clients, &info),
@@ -114,7 +122,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         note_failures(app, &fleet, report, &before);
     }
     if let Some(telling) = telling {
-        let standing = || chosen.iter().any(|client| remembered(&fleet, client).1.failure.is_some());
+        let standing = || chosen.iter().any(|client| remembered(&fleet, client).failure.is_some());
         match &ran {
             // A dead man's switch goes on saying what is wrong until it is mended.
             Ok((ExitKind::Ok, None)) if standing() => {
@@ -139,10 +147,8 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     Ok(exit)
 }
 
-fn remembered(fleet: &Fleet, client: &Client) -> (String, State) {
-    let name = client.name.to_string();
-    let state = State::read(&fleet.state_dir(), &name);
-    (name, state)
+fn remembered(fleet: &Fleet, client: &Client) -> State {
+    State::read(&fleet.state_dir(), client.name.as_str())
 }
 
 /// Remembers what failed before a backup began: a host that was not reached, secrets that are lost.
@@ -173,13 +179,15 @@ fn pull(
     info: &RunInfo,
 ) -> anyhow::Result<(ExitKind, Option<Report>)> {
     repositories::prepare(fleet)?;
-    let settings = &fleet.registry.fleet.backup;
-    let throttle = Arc::new(Throttle::new(args.limit.or(settings.bandwidth)));
+    let throttle = repositories::throttle(fleet, args.limit);
     let (mut works, mut refusals) = (Vec::new(), Vec::new());
     for client in clients {
+        let backup = fleet
+            .stack(client)
+            .and_then(|stack| repositories::backup_of(fleet, vault, client, &stack, info, &throttle));
         // A client whose secrets are lost keeps no other from being saved.
-        match work(fleet, vault, client, info, &throttle) {
-            Ok(work) => works.push(work),
+        match backup {
+            Ok(backup) => works.push((fleet.target(client), Arc::new(backup) as Arc<dyn Work>)),
             Err(error) => refusals.push((client.name.to_string(), error)),
         }
     }
@@ -223,29 +231,6 @@ fn width(fleet: &Fleet) -> Option<u32> {
     u32::try_from(most.max(1)).ok()
 }
 
-fn work(
-    fleet: &Fleet,
-    vault: &Vault,
-    client: &Client,
-    info: &RunInfo,
-    throttle: &Arc<Throttle>,
-) -> anyhow::Result<(Target, Arc<dyn Work>)> {
-    let stack = fleet.stack(client)?;
-    let place = repositories::place_to_write(fleet, vault, client, &stack)?;
-    let redactor = vault.read(client.name.as_str())?.redactor();
-    let work = ClientBackup {
-        what: repositories::what(fleet, vault, client, &stack, info)?,
-        place,
-        keep: client.backup.keep,
-        throttle: Arc::clone(throttle),
-        limit: fleet.registry.fleet.backup.max_size,
-        state: fleet.state_dir(),
-        redactor: Arc::new(redactor),
-        written: Arc::new(Mutex::new(None)),
-    };
-    Ok((fleet.target(client), Arc::new(work)))
-}
-
 fn show(
     app: &App,
     fleet: &Fleet,
@@ -265,14 +250,18 @@ fn show(
         };
         let folders: Vec<String> = what.folders.iter().map(crate::ops::backup::Folder::place).collect();
         let repository = repositories::store(fleet, client.name.as_str())?.name();
+        let hooks: Vec<String> = Hooks::of(&stack.hooks, "backup", fleet.dir.clone()).shown().collect();
         if app.global.json {
             let record = serde_json::json!({ "schema": "fleet.backup-plan/1", "client": client.name,
-                "database": database, "folders": folders, "repository": repository });
+                "database": database, "folders": folders, "repository": repository, "hooks": hooks });
             app.out(&record.to_string())?;
         } else {
             app.out(&format!("{}: into {repository}", client.name))?;
             app.out(&format!("  database: {}", database.as_deref().unwrap_or("none")))?;
             app.out(&format!("  files: {}", folders.join(", ")))?;
+            for hook in &hooks {
+                app.out(&format!("  {hook}"))?;
+            }
         }
     }
     Ok(ExitKind::Ok)

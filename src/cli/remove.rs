@@ -133,11 +133,12 @@ fn purge(app: &App, fleet: &Fleet, clients: &[&Client], args: &Args) -> anyhow::
         ..Wish::of("remove", &[Stage::Purge])
     };
     if !args.no_final_backup && !args.dry_run {
-        let vault = fleet.vault()?;
+        repositories::prepare(fleet)?;
+        let (vault, throttle) = (fleet.vault()?, repositories::throttle(fleet, None));
         let mut shelves = BTreeMap::new();
         for client in clients {
             let stack = fleet.stack(client)?;
-            let save = repositories::backup_of(fleet, &vault, client, &stack, &wish.info)?;
+            let save = repositories::backup_of(fleet, &vault, client, &stack, &wish.info, &throttle)?;
             let shelf: Arc<dyn Stock> = Arc::new(Shelf { save: Some(save), ..Shelf::default() });
             shelves.insert(client.name.to_string(), shelf);
         }

@@ -9,16 +9,17 @@ use super::assemble::RunInfo;
 use super::context::Fleet;
 use super::exit::{CliError, refused};
 use crate::backup::manifest::{Manifest, SCHEMA};
-use crate::backup::{BackupError, Bucket, ClientBackup, Dumped, Place, Store, Throttle, What};
+use crate::backup::{BackupError, Bucket, ClientBackup, Dumped, Place, Rest, Store, Throttle, What};
 use crate::event::ExitKind;
 use crate::fs_atomic::LockError;
 use crate::hint::HintExt as _;
 use crate::ops::Layout;
 use crate::ops::backup::Folder;
 use crate::ops::migration::Server;
+use crate::plan::hooks::Hooks;
 use crate::registry::edit::only_client;
 use crate::registry::{Client, Storage};
-use crate::secret::Generator;
+use crate::secret::{Generator, Secret};
 use crate::stack::Stack;
 use crate::vault::{BACKUP_KEY, Vault};
 
@@ -31,23 +32,7 @@ const KEY: Generator = Generator::Alnum(43);
 /// A client without a key: nothing was backed up yet, or its secrets are not here.
 pub fn place(fleet: &Fleet, vault: &Vault, client: &Client) -> anyhow::Result<Place> {
     let name = client.name.as_str();
-    let secrets = vault.read_optional(name)?;
-    match secrets.as_ref().and_then(|secrets| secrets.get(BACKUP_KEY)) {
-        Some(key) => Ok(Place {
-            client: name.to_owned(),
-            store: store(fleet, name)?,
-            key: key.clone(),
-            lock: lock(fleet, name),
-        }),
-        None if found(&store(fleet, name)?, name)? => Err(refused(format!(
-            "there is a repository of {name} at {}, and its key is not in the secrets",
-            store(fleet, name)?.name()
-        ))
-        .hint(format!(
-            "bring back secrets/{name}.age (git has it), or `fleet backups recovery-key --import FILE`"
-        ))),
-        None => Err(refused(format!("{name} has no backup yet")).hint(format!("fleet backup {name}"))),
-    }
+    opened_by(fleet, name, store(fleet, name)?, key(vault, name)?)
 }
 
 /// The same for writing: a client's first backup makes its key.
@@ -56,16 +41,42 @@ pub fn place(fleet: &Fleet, vault: &Vault, client: &Client) -> anyhow::Result<Pl
 /// Secrets that are lost: a new key would only hide that.
 pub fn place_to_write(fleet: &Fleet, vault: &Vault, client: &Client, stack: &Stack) -> anyhow::Result<Place> {
     let name = client.name.as_str();
-    let secrets = vault.read_optional(name)?;
-    let has_key = secrets.as_ref().is_some_and(|secrets| secrets.get(BACKUP_KEY).is_some());
-    if !has_key && !found(&store(fleet, name)?, name)? {
+    let store = store(fleet, name)?;
+    let mut known = key(vault, name)?;
+    if known.is_none() && !found(&store, name)? {
         // A client that must have secrets and has none here lost them: a file with this key alone would
         // look like a beginning.
         let lost = stack.env.vault_names().next().is_some() || vault.index(name)?.is_some();
         let wanted = [(BACKUP_KEY.to_owned(), KEY)];
         vault.ensure(name, &wanted, lost, &mut rand::rng(), Timestamp::now())?;
+        known = key(vault, name)?;
     }
-    place(fleet, vault, client)
+    opened_by(fleet, name, store, known)
+}
+
+/// What opens the repository of a client.
+fn key(vault: &Vault, client: &str) -> anyhow::Result<Option<Secret<String>>> {
+    let secrets = vault.read_optional(client)?;
+    Ok(secrets.and_then(|secrets| secrets.get(BACKUP_KEY).cloned()))
+}
+
+fn opened_by(
+    fleet: &Fleet,
+    client: &str,
+    store: Store,
+    key: Option<Secret<String>>,
+) -> anyhow::Result<Place> {
+    match key {
+        Some(key) => Ok(Place { client: client.to_owned(), store, key, lock: lock(fleet, client) }),
+        None if found(&store, client)? => Err(refused(format!(
+            "there is a repository of {client} at {}, and its key is not in the secrets",
+            store.name()
+        ))
+        .hint(format!(
+            "bring back secrets/{client}.age (git has it), or `fleet backups recovery-key --import FILE`"
+        ))),
+        None => Err(refused(format!("{client} has no backup yet")).hint(format!("fleet backup {client}"))),
+    }
 }
 
 /// Where the repository of a client is, whether or not it is there yet.
@@ -83,6 +94,14 @@ pub fn store(fleet: &Fleet, client: &str) -> anyhow::Result<Store> {
             key_id: fleet.secret(&s3.key_id, "s3.key_id of [fleet.backup]")?,
             key: fleet.secret(&s3.key, "s3.key of [fleet.backup]")?,
         })),
+        Storage::Rest(rest) => {
+            let login = rest.login.as_ref().map(|login| {
+                let password = fleet.secret(&login.password, "rest.password of [fleet.backup]")?;
+                anyhow::Ok((login.user.clone(), password))
+            });
+            let url = format!("{}/{client}/", rest.url.as_str().trim_end_matches('/'));
+            Ok(Store::Server(Rest { url, login: login.transpose()? }))
+        }
     }
 }
 
@@ -143,7 +162,13 @@ pub fn what(
     })
 }
 
-/// A backup of this client as part of another run, which forgets nothing.
+/// What limits how fast all backups of one run together may read; `limit` wins over the registry's.
+#[must_use]
+pub fn throttle(fleet: &Fleet, limit: Option<u64>) -> Arc<Throttle> {
+    Arc::new(Throttle::new(limit.or(fleet.registry.fleet.backup.bandwidth)))
+}
+
+/// A backup of this client; all of one run share a throttle.
 ///
 /// # Errors
 /// As [`place_to_write`] and [`what`].
@@ -153,16 +178,16 @@ pub fn backup_of(
     client: &Client,
     stack: &Stack,
     info: &RunInfo,
+    throttle: &Arc<Throttle>,
 ) -> anyhow::Result<ClientBackup> {
-    prepare(fleet)?;
-    let settings = &fleet.registry.fleet.backup;
     Ok(ClientBackup {
         place: place_to_write(fleet, vault, client, stack)?,
         what: what(fleet, vault, client, stack, info)?,
         keep: client.backup.keep,
-        throttle: Arc::new(Throttle::new(settings.bandwidth)),
-        limit: settings.max_size,
+        throttle: Arc::clone(throttle),
+        limit: fleet.registry.fleet.backup.max_size,
         state: fleet.state_dir(),
+        hooks: Hooks::of(&stack.hooks, "backup", fleet.dir.clone()),
         redactor: Arc::new(vault.read(client.name.as_str())?.redactor()),
         written: Arc::new(Mutex::new(None)),
     })

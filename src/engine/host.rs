@@ -221,7 +221,8 @@ async fn on_failure(
     outcome: &Outcome,
 ) {
     let Some(fault) = outcome.fault().filter(|fault| fault.step != crate::event::PLANNING) else { return };
-    let ended = Ended { outcome: outcome.word(), step: &fault.step, message: &fault.message };
+    let ended =
+        Ended { outcome: outcome.word(), step: &fault.step, message: &fault.message, ..Ended::default() };
     let steps = hooks::failed(&job.desired, before, &ended);
     let total = steps.len();
     for (index, step) in steps.iter().enumerate() {

@@ -71,7 +71,7 @@ pub(super) async fn send(
         Ok(Err(Some((message, hint)))) => {
             let mut step = step.clone();
             step.hint = hint.or(step.hint);
-            return Err(StepFault::failed(&step, tidy(job, &message), Vec::new()));
+            return Err(StepFault::failed(&step, tidy(&job.redactor, &message), Vec::new()));
         }
         Ok(Ok(()) | Err(None)) => {}
         Err(_) => return Err(StepFault::failed(step, "the backup could not be read".into(), Vec::new())),
@@ -89,7 +89,7 @@ pub(super) async fn save(
     let stock = job.stock.as_ref().ok_or_else(|| without(step))?;
     match stock.save(&Worked::within(engine, &job.target, session)).await {
         Ok(line) => {
-            let line = tidy(job, &line);
+            let line = tidy(&job.redactor, &line);
             let said = EventKind::Output { stream: OutputStream::Stdout, line };
             engine.emitter.emit(Some(&job.target.name), said);
             Ok(())
@@ -99,7 +99,7 @@ pub(super) async fn save(
             Err(StepFault::failed(step, message, Vec::new()))
         }
         Err(outcome) => Err(match outcome.fault() {
-            Some(fault) => StepFault::failed(step, tidy(job, &fault.message), fault.lines.clone()),
+            Some(fault) => StepFault::failed(step, tidy(&job.redactor, &fault.message), fault.lines.clone()),
             None => StepFault::failed(step, outcome.word().to_owned(), Vec::new()),
         }),
     }

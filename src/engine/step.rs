@@ -15,10 +15,10 @@ use crate::ops::ship::{Shelf, Ship};
 use crate::ops::{away, compose, lease};
 use crate::plan::health::{Gate, Verdict};
 use crate::plan::{Action, Step};
-use crate::secret::ChunkRedactor;
+use crate::secret::{ChunkRedactor, Redactor};
 use crate::shell::Cmd;
 use crate::ship::Store;
-use crate::ssh::{Exit, Output, Progressed, Rsync, Session, SessionError, Stream, Transfer};
+use crate::ssh::{Exit, Output, Progressed, Rsync, Session, SessionError, Stream, Target, Transfer};
 
 /// Lines kept for the report of a fault.
 const KEPT_LINES: usize = 12;
@@ -100,7 +100,7 @@ pub(super) async fn execute(
         Action::Run(cmd) => run(engine, job, session, step, cmd).await,
         Action::Send(parcel, cmd) => send::send(engine, job, session, step, (parcel, cmd)).await,
         Action::Save => send::save(engine, job, connection, step).await,
-        Action::Local(local) => local::run(engine, job, step, local).await,
+        Action::Local(local) => local::run(Tail::new(engine, job), step, local).await,
         Action::Rsync(what) => {
             push(engine, job, session, step, what).await?;
             Ok(())
@@ -138,7 +138,7 @@ async fn ship(
         .await
         .map_err(|error| StepFault::of(step, &error))?;
     let shelf = asked.exit.success().then(|| Shelf::parse(&asked.stdout)).flatten().ok_or_else(|| {
-        let said = tidy(job, &crate::secret::clean_bytes(&asked.stderr));
+        let said = tidy(&job.redactor, &crate::secret::clean_bytes(&asked.stderr));
         StepFault::failed(step, "the engine does not say what it has".into(), vec![said])
     })?;
     let (store, wanted) = (Store::new(&what.store), what.clone());
@@ -170,13 +170,30 @@ async fn run(
     step: &Step,
     cmd: &Cmd,
 ) -> Result<(), StepFault> {
-    let mut tail = Tail::new(engine, job);
     let cmd = cmd.clone().holding(&lease::work_lock(&job.desired.layout.stack));
-    let cmd = adapt(cmd, &job.target);
-    let result = session.exec(&cmd, Some(&mut |stream, bytes| tail.take(stream, bytes))).await;
+    command(Tail::new(engine, job), session, step, &adapt(cmd, &job.target)).await
+}
+
+async fn command(mut tail: Tail<'_>, session: &dyn Session, step: &Step, cmd: &Cmd) -> Result<(), StepFault> {
+    let result = session.exec(cmd, Some(&mut |stream, bytes| tail.take(stream, bytes))).await;
     tail.flush();
     let output = result.map_err(|error| StepFault::of(step, &error))?;
-    judge(step, &cmd, &output, tail)
+    judge(step, cmd, &output, tail)
+}
+
+/// A hook beside work that is no plan: the host is not held for it.
+pub(super) async fn hook(
+    engine: &Engine,
+    (target, session): (&Target, &dyn Session),
+    redactor: &Redactor,
+    step: &Step,
+) -> Result<(), StepFault> {
+    let tail = Tail::of(engine, &target.name, redactor);
+    match &step.action {
+        Action::Local(local) => local::run(tail, step, local).await,
+        Action::Run(cmd) => command(tail, session, step, &adapt(cmd.clone(), target)).await,
+        _ => Err(StepFault::failed(step, "it is no command".to_owned(), Vec::new())),
+    }
 }
 
 /// How a command ended, as the step's own end.
@@ -228,7 +245,7 @@ async fn wait(
             }
             Verdict::Waiting(reasons) => {
                 well_since = None;
-                let reasons: Vec<String> = reasons.iter().map(|line| tidy(job, line)).collect();
+                let reasons: Vec<String> = reasons.iter().map(|line| tidy(&job.redactor, line)).collect();
                 if reasons != said {
                     let line = reasons.join("; ");
                     engine.emitter.emit(
@@ -247,7 +264,11 @@ async fn wait(
             }
             Verdict::Broken { service, reason } => {
                 let lines = logs(job, session, &gate.stack, &service).await;
-                return Err(StepFault::failed(step, tidy(job, &format!("{service} {reason}")), lines));
+                return Err(StepFault::failed(
+                    step,
+                    tidy(&job.redactor, &format!("{service} {reason}")),
+                    lines,
+                ));
             }
         }
         tokio::time::sleep(gate.interval.max(Duration::from_millis(500))).await;
@@ -260,21 +281,22 @@ async fn logs(job: &Job, session: &dyn Session, stack: &str, service: &str) -> V
     let Ok(output) = session.exec(&cmd, None).await else { return Vec::new() };
     // Whole first: a secret of several lines is found in one piece only.
     let text = job.redactor.redact(&crate::secret::clean_bytes(&output.stdout)).into_owned();
-    let lines: Vec<String> = text.lines().map(|line| tidy(job, line)).collect();
+    let lines: Vec<String> = text.lines().map(|line| tidy(&job.redactor, line)).collect();
     lines[lines.len().saturating_sub(KEPT_LINES)..].to_vec()
 }
 
 /// One line of a host as it may be shown: cleaned, then masked, since a control character in the
 /// middle of a secret would hide it from the search.
-pub(super) fn tidy(job: &Job, line: &str) -> String {
+pub(super) fn tidy(redactor: &Redactor, line: &str) -> String {
     let cleaned = crate::secret::clean(line.trim_end());
-    job.redactor.redact(&cleaned).replace('\n', " ").chars().take(MAX_LINE).collect()
+    redactor.redact(&cleaned).replace('\n', " ").chars().take(MAX_LINE).collect()
 }
 
 /// Cuts chunks into lines, masks and cleans each, passes it on and keeps the last ones.
 pub(super) struct Tail<'a> {
     engine: &'a Engine,
-    job: &'a Job,
+    client: &'a str,
+    redactor: &'a Redactor,
     streams: [Lines<'a>; 2],
     kept: VecDeque<String>,
 }
@@ -309,8 +331,12 @@ impl Lines<'_> {
 
 impl<'a> Tail<'a> {
     pub(super) fn new(engine: &'a Engine, job: &'a Job) -> Self {
-        let stream = || Lines { masked: Some(job.redactor.chunks()), partial: Vec::new(), skipping: false };
-        Tail { engine, job, streams: [stream(), stream()], kept: VecDeque::new() }
+        Tail::of(engine, &job.target.name, &job.redactor)
+    }
+
+    fn of(engine: &'a Engine, client: &'a str, redactor: &'a Redactor) -> Self {
+        let stream = || Lines { masked: Some(redactor.chunks()), partial: Vec::new(), skipping: false };
+        Tail { engine, client, redactor, streams: [stream(), stream()], kept: VecDeque::new() }
     }
 
     pub(super) fn take(&mut self, stream: Stream, bytes: &[u8]) {
@@ -334,7 +360,7 @@ impl<'a> Tail<'a> {
     }
 
     fn line(&mut self, stream: Stream, bytes: &[u8]) {
-        let line = tidy(self.job, &String::from_utf8_lossy(bytes));
+        let line = tidy(self.redactor, &String::from_utf8_lossy(bytes));
         if line.is_empty() {
             return;
         }
@@ -344,14 +370,14 @@ impl<'a> Tail<'a> {
         self.kept.push_back(line.clone());
         if let (Stream::Stdout, Some((service, seconds))) = (stream, away::line(&line)) {
             let measured = EventKind::ServiceAway { service: service.to_owned(), seconds };
-            self.engine.emitter.emit(Some(&self.job.target.name), measured);
+            self.engine.emitter.emit(Some(self.client), measured);
             return;
         }
         let stream = match stream {
             Stream::Stdout => OutputStream::Stdout,
             Stream::Stderr => OutputStream::Stderr,
         };
-        self.engine.emitter.emit(Some(&self.job.target.name), EventKind::Output { stream, line });
+        self.engine.emitter.emit(Some(self.client), EventKind::Output { stream, line });
     }
 
     fn lines(self) -> Vec<String> {

@@ -7,8 +7,11 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::host::{adapt, connect, interrupted};
-use super::{Emitter, Engine};
+use super::step::{self, StepFault};
+use super::{Emitter, Engine, Level};
 use crate::event::{EventKind, Fault, Outcome, StepResult};
+use crate::plan::Step;
+use crate::secret::Redactor;
 use crate::shell::Cmd;
 use crate::ssh::{Session, Target};
 
@@ -46,6 +49,21 @@ impl Worked {
         self.engine.connector.connect(&self.target).await
     }
 
+    /// The same host over another connection.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn anew(&self) -> Result<Worked, Fault> {
+        let session = self.again().await?;
+        Ok(Worked { target: self.target.clone(), session, engine: self.engine.clone() })
+    }
+
+    /// Whether the operator insists on an end.
+    #[must_use]
+    pub fn given_up(&self) -> bool {
+        self.engine.cancel.level() == Level::Abandon
+    }
+
     /// Ends when the operator insists on an end.
     pub async fn abandoned(&self) {
         self.engine.cancel.abandoned().await;
@@ -67,11 +85,39 @@ impl Worked {
         (index, total): (usize, usize),
         work: impl Future<Output = Result<T, Outcome>>,
     ) -> Result<T, Outcome> {
+        self.go_on(title)?;
+        self.finish(title, (index, total), work).await
+    }
+
+    /// Whether a step may begin.
+    ///
+    /// # Errors
+    /// When the run was interrupted.
+    pub fn go_on(&self, title: &str) -> Result<(), Outcome> {
+        match self.engine.cancel.requested() {
+            true => Err(interrupted(&format!("\"{title}\""))),
+            false => Ok(()),
+        }
+    }
+
+    /// A command of the stack with its events. It runs in an interrupted run too: what one of them began another one
+    /// is to end.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub async fn hook(&self, step: &Step, redactor: &Redactor, place: (usize, usize)) -> Result<(), Outcome> {
+        let run = step::hook(&self.engine, (&self.target, &*self.session), redactor, step);
+        self.finish(&step.title, place, async { run.await.map_err(StepFault::into_outcome) }).await
+    }
+
+    async fn finish<T>(
+        &self,
+        title: &str,
+        (index, total): (usize, usize),
+        work: impl Future<Output = Result<T, Outcome>>,
+    ) -> Result<T, Outcome> {
         let engine = &self.engine;
         let client = Some(self.target.name.as_str());
-        if engine.cancel.requested() {
-            return Err(interrupted(&format!("\"{title}\"")));
-        }
         let named = || title.to_owned();
         let stage = "backup".to_owned();
         engine.emitter.emit(client, EventKind::StepStarted { stage, step: named(), index, total });

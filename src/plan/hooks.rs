@@ -1,11 +1,11 @@
 //! Commands of the stack before and after the work on a client, as steps like any other.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Action, Change, Desired, Step};
 use crate::facts::Facts;
-use crate::ops::hook;
+use crate::ops::{Layout, hook};
 use crate::stack::{Hook, HookPlace, HookPoint};
 
 /// Those that one verb runs.
@@ -19,16 +19,57 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Of all hooks of a stack; none for a verb that has none.
+    /// Of all hooks of a stack; none for a verb that has none. A restore and a purge have those of the backup
+    /// that they begin with.
     #[must_use]
     pub fn of(all: &[Hook], verb: &str, dir: PathBuf) -> Self {
         let at = |point: HookPoint| all.iter().filter(|hook| hook.point == point).cloned().collect();
-        let (before, after) = match verb {
-            "update" => (HookPoint::PreUpdate, HookPoint::PostUpdate),
-            "provision" => (HookPoint::PreProvision, HookPoint::PostProvision),
+        let (before, after, failed) = match verb {
+            "update" => (HookPoint::PreUpdate, HookPoint::PostUpdate, at(HookPoint::OnFailure)),
+            "provision" => (HookPoint::PreProvision, HookPoint::PostProvision, at(HookPoint::OnFailure)),
+            "backup" | "restore" | "remove" => (HookPoint::PreBackup, HookPoint::PostBackup, Vec::new()),
             _ => return Hooks::default(),
         };
-        Hooks { before: at(before), after: at(after), failed: at(HookPoint::OnFailure), dir }
+        Hooks { before: at(before), after: at(after), failed, dir }
+    }
+
+    /// What they are, for whoever reads a plan in which they are no steps of their own.
+    pub fn shown(&self) -> impl Iterator<Item = String> {
+        let all = self.before.iter().chain(&self.after);
+        all.map(|hook| format!("{} {}", hook.point.name(), shown(hook)))
+    }
+}
+
+/// Whom a hook is about, and what each is told.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    pub layout: &'a Layout,
+    /// Where those of this machine run.
+    pub dir: &'a Path,
+    pub client: &'a str,
+    pub domain: &'a str,
+    /// The release that comes; the one that serves where none does.
+    pub release: &'a str,
+    pub version: &'a str,
+    /// The one that serves before it.
+    pub previous: &'a str,
+    pub run: &'a str,
+    pub who: &'a str,
+}
+
+impl<'a> About<'a> {
+    fn of(desired: &'a Desired, previous: Option<&'a str>) -> Self {
+        About {
+            layout: &desired.layout,
+            dir: &desired.hooks.dir,
+            client: &desired.client,
+            domain: &desired.domain,
+            release: &desired.release.id,
+            version: &desired.release.version,
+            previous: previous.unwrap_or(""),
+            run: &desired.run,
+            who: &desired.who,
+        }
     }
 }
 
@@ -49,6 +90,8 @@ pub struct Ended<'a> {
     /// Where it failed, and how.
     pub step: &'a str,
     pub message: &'a str,
+    /// What a backup made.
+    pub snapshot: &'a str,
 }
 
 /// Characters of a message that a hook is told.
@@ -56,7 +99,7 @@ const MESSAGE: usize = 500;
 
 pub(super) fn before(desired: &Desired, facts: &Facts) -> Vec<Step> {
     let previous = facts.state.as_ref().map(|state| state.release.as_str());
-    steps(desired, &desired.hooks.before, previous, None)
+    steps(&About::of(desired, previous), &desired.hooks.before, None)
 }
 
 pub(super) fn after(desired: &Desired, facts: &Facts) -> Vec<Step> {
@@ -67,76 +110,91 @@ pub(super) fn after(desired: &Desired, facts: &Facts) -> Vec<Step> {
         false => Some(state.release.as_str()),
     });
     let ended = Ended { outcome: "changed", ..Ended::default() };
-    steps(desired, &desired.hooks.after, previous, Some(&ended))
+    steps(&About::of(desired, previous), &desired.hooks.after, Some(&ended))
 }
 
 /// What runs when the work on a client failed.
 #[must_use]
 pub fn failed(desired: &Desired, previous: Option<&str>, ended: &Ended<'_>) -> Vec<Step> {
-    steps(desired, &desired.hooks.failed, previous, Some(ended))
+    steps(&About::of(desired, previous), &desired.hooks.failed, Some(ended))
 }
 
-fn steps(desired: &Desired, hooks: &[Hook], previous: Option<&str>, ended: Option<&Ended<'_>>) -> Vec<Step> {
-    hooks.iter().map(|hook| step(desired, hook, environment(desired, hook, previous, ended))).collect()
+/// Hooks as steps; `ended` is what those behind the work are told of it.
+#[must_use]
+pub fn steps(about: &About<'_>, hooks: &[Hook], ended: Option<&Ended<'_>>) -> Vec<Step> {
+    hooks.iter().map(|hook| step(about, hook, environment(about, hook, ended))).collect()
 }
 
 /// What a hook may know. No value of the client's environment is among it: some are secrets.
-fn environment(
-    desired: &Desired,
-    hook: &Hook,
-    previous: Option<&str>,
-    ended: Option<&Ended<'_>>,
-) -> Vec<(String, String)> {
-    let release = &desired.release;
+fn environment(about: &About<'_>, hook: &Hook, ended: Option<&Ended<'_>>) -> Vec<(String, String)> {
     let mut env = vec![
         ("FLEET_HOOK", hook.point.name()),
-        ("FLEET_CLIENT", &desired.client),
-        ("FLEET_DOMAIN", &desired.domain),
-        ("FLEET_STACK", &desired.layout.stack),
-        ("FLEET_RELEASE", &release.id),
-        ("FLEET_VERSION", &release.version),
-        ("FLEET_PREVIOUS_RELEASE", previous.unwrap_or("")),
-        ("FLEET_RUN", &desired.run),
-        ("FLEET_WHO", &desired.who),
+        ("FLEET_CLIENT", about.client),
+        ("FLEET_DOMAIN", about.domain),
+        ("FLEET_STACK", &about.layout.stack),
+        ("FLEET_RELEASE", about.release),
+        ("FLEET_VERSION", about.version),
+        ("FLEET_PREVIOUS_RELEASE", about.previous),
+        ("FLEET_RUN", about.run),
+        ("FLEET_WHO", about.who),
     ];
     let message: String = ended.map(|it| it.message.chars().take(MESSAGE).collect()).unwrap_or_default();
     if let Some(ended) = ended {
         env.push(("FLEET_OUTCOME", ended.outcome));
         env.push(("FLEET_STEP", ended.step));
         env.push(("FLEET_MESSAGE", &message));
+        if hook.point == HookPoint::PostBackup {
+            env.push(("FLEET_SNAPSHOT", ended.snapshot));
+        }
     }
     // No environment can carry a NUL.
     env.into_iter().map(|(name, value)| (name.to_owned(), value.replace('\0', ""))).collect()
 }
 
-fn step(desired: &Desired, hook: &Hook, env: Vec<(String, String)>) -> Step {
-    let layout = &desired.layout;
-    let (place, action) = match &hook.place {
+/// What its step is called.
+#[must_use]
+pub fn title(hook: &Hook) -> String {
+    let name = hook.command.first().map_or("", |word| word.rsplit('/').next().unwrap_or(word));
+    format!("{} hook {name}", hook.point.name())
+}
+
+fn shown(hook: &Hook) -> String {
+    let words = crate::shell::join(&hook.command);
+    match &hook.place {
+        HookPlace::Local => format!("on this machine: {words}"),
+        HookPlace::Host => format!("on the host: {words}"),
+        HookPlace::Service(service) => format!("in {service}: {words}"),
+    }
+}
+
+fn step(about: &About<'_>, hook: &Hook, env: Vec<(String, String)>) -> Step {
+    let layout = about.layout;
+    let action = match &hook.place {
         HookPlace::Local => {
-            let (words, dir) = (hook.command.clone(), desired.hooks.dir.clone());
-            ("on this machine".to_owned(), Action::Local(Local { words, env, dir, timeout: hook.timeout }))
+            let (words, dir) = (hook.command.clone(), about.dir.to_owned());
+            Action::Local(Local { words, env, dir, timeout: hook.timeout })
         }
-        HookPlace::Host => {
-            ("on the host".to_owned(), Action::Run(hook::on_host(layout, &hook.command, &env, hook.timeout)))
-        }
+        HookPlace::Host => Action::Run(hook::on_host(layout, &hook.command, &env, hook.timeout)),
         HookPlace::Service(service) => {
-            let cmd = hook::inside(layout, service, &hook.command, &env, hook.timeout);
-            (format!("in {service}"), Action::Run(cmd))
+            Action::Run(hook::inside(layout, service, &hook.command, &env, hook.timeout))
         }
     };
-    let name = hook.command.first().map_or("", |word| word.rsplit('/').next().unwrap_or(word));
     let hint = match hook.point {
-        HookPoint::PreUpdate | HookPoint::PreProvision => Some("nothing was changed on the client".to_owned()),
-        HookPoint::PostUpdate | HookPoint::PostProvision => {
-            Some("the new release serves all the same; a further run does not run the hook again unless something changes".to_owned())
+        HookPoint::PreUpdate | HookPoint::PreProvision => Some("nothing was changed on the client"),
+        HookPoint::PostUpdate | HookPoint::PostProvision => Some(
+            "the new release serves all the same; a further run does not run the hook again unless something changes",
+        ),
+        HookPoint::PreBackup => Some("nothing was read from the client, and there is no backup of it"),
+        HookPoint::PostBackup => {
+            Some("the backup itself was made and is whole; look at what the hook was to undo")
         }
-        HookPoint::OnFailure | HookPoint::PreBackup | HookPoint::PostBackup => None,
+        HookPoint::OnFailure => None,
     };
     Step {
-        title: format!("{} hook {name}", hook.point.name()),
+        title: title(hook),
         change: Change::Modify,
-        details: vec![format!("{place}: {}", crate::shell::join(&hook.command))],
+        details: vec![shown(hook)],
         action,
-        hint,
+        hint: hint.map(str::to_owned),
     }
 }

@@ -45,10 +45,11 @@ pub(super) fn plan(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Refusa
                 hint: "--no-final-backup takes off what is there without a last backup".into(),
             });
         }
+        let what = "database and files as they are now, into the client's repository".to_owned();
         steps.push(Step {
             title: "take a final backup".into(),
             change: Change::Create,
-            details: vec!["database and files as they are now, into the client's repository".into()],
+            details: [what].into_iter().chain(desired.hooks.shown()).collect(),
             action: Action::Save,
             hint: Some("nothing was taken off; --no-final-backup does so without it".into()),
         });

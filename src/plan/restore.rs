@@ -94,7 +94,7 @@ pub(super) fn plan(desired: &Desired, facts: &Facts) -> Result<(Vec<Step>, Optio
     };
     let mut steps = Vec::new();
     if !restore.fresh {
-        steps.extend(safety(restore));
+        steps.extend(safety(desired, restore));
     } else if !folders.is_empty() {
         let create = desired.release.project.create();
         steps.push(Step::run("make volumes and containers", Change::Create, create));
@@ -196,14 +196,15 @@ fn room(restore: &Restore, facts: &Facts) -> Result<(), Refusal> {
     }
 }
 
-fn safety(restore: &Restore) -> Option<Step> {
+fn safety(desired: &Desired, restore: &Restore) -> Option<Step> {
     if restore.unsafe_because.is_some() {
         return None;
     }
+    let what = "database and files as they are now, into the client's repository".to_owned();
     Some(Step {
         title: "take a safety snapshot".into(),
         change: Change::Create,
-        details: vec!["database and files as they are now, into the client's repository".into()],
+        details: [what].into_iter().chain(desired.hooks.shown()).collect(),
         action: Action::Save,
         hint: Some(
             "nothing was touched; where the client cannot be saved any more: --no-safety-snapshot \"WHY\""

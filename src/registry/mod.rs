@@ -31,7 +31,7 @@ pub use notify::{Channel, ChannelKind, Mail, MailTls, SecretRef, Topic};
 pub use selection::{SelectError, Selection};
 pub use sentry::{SentryProject, SentryServer};
 pub use settings::{Acme, Backups, Docker, DockerSource, FleetSettings, ProveWith, Transport};
-pub use storage::{S3, Storage};
+pub use storage::{Login, Rest, S3, Storage};
 
 /// A whole `clients.toml`.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,4 +1,4 @@
-//! Where the operator's backups are: a folder, or a bucket of object storage.
+//! Where the operator's backups are: a folder, a bucket of object storage, or a server that speaks restic's protocol.
 
 use serde_json::{Value as Json, json};
 
@@ -9,12 +9,17 @@ use crate::toml_reader::{Table, parsed, table};
 
 /// Begins the address of a bucket.
 const S3_SCHEME: &str = "s3://";
+/// Begins the address of a server, as restic has it.
+const REST_SCHEME: &str = "rest:";
+/// What `repository` may be.
+const PLACES: &str = "a folder, s3://BUCKET/PREFIX or rest:https://HOST/PATH";
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Storage {
     /// Holds one folder a client.
     Folder(FilePath),
     S3(S3),
+    Rest(Rest),
 }
 
 /// A bucket of a storage that speaks S3.
@@ -29,18 +34,43 @@ pub struct S3 {
     pub key: SecretRef,
 }
 
+/// A server that speaks restic's REST protocol.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rest {
+    pub url: WebUrl,
+    pub login: Option<Login>,
+}
+
+/// What opens it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Login {
+    pub user: String,
+    pub password: SecretRef,
+}
+
 /// What `repository` says.
 enum Said {
     Folder(FilePath),
     Bucket { name: String, prefix: String },
+    Server(WebUrl),
 }
 
 impl Storage {
-    /// `repository` and `s3` of a table; `None` where neither is written.
+    /// `repository`, `s3` and `rest` of a table; `None` where none is written.
     pub(super) fn read(backup: &mut Table<'_>) -> Option<Option<Storage>> {
         let said = backup.optional("repository", parsed(said));
         let access = backup.optional("s3", table(Access::read));
+        let login = backup.optional("rest", table(Login::read));
+        if login.is_some() && !matches!(said, Some(Said::Server(_))) {
+            let fault = Fault::new("is no such server, and `rest` is there");
+            return backup.missing("repository", fault.expected("rest:https://HOST/PATH"));
+        }
         match (said, access) {
+            (Some(Said::Server(url)), None) if login.is_some() && !private(&url) => {
+                let fault = Fault::new("would carry the password of `rest` in the clear");
+                backup.missing("repository", fault.expected("rest:https://HOST/PATH"))
+            }
+            (Some(Said::Server(url)), None) => Some(Some(Storage::Rest(Rest { url, login }))),
             (Some(Said::Bucket { name, prefix }), Some(access)) => Some(Some(Storage::S3(S3 {
                 endpoint: access.endpoint,
                 region: access.region,
@@ -53,7 +83,7 @@ impl Storage {
                 let fault = Fault::new("says nothing of the storage that the bucket is in");
                 backup.missing("s3", fault.expected("s3 = { endpoint = \"https://...\", region = \"...\", key_id = { secret = \"NAME\" }, key = { secret = \"NAME\" } }"))
             }
-            (Some(Said::Folder(_)) | None, Some(_)) => {
+            (Some(Said::Folder(_) | Said::Server(_)) | None, Some(_)) => {
                 let fault = Fault::new("is no bucket, and `s3` is there");
                 backup.missing("repository", fault.expected("s3://BUCKET/PREFIX"))
             }
@@ -68,6 +98,13 @@ impl Storage {
             Storage::Folder(path) => json!(path),
             Storage::S3(s3) => json!({ "endpoint": s3.endpoint, "region": s3.region, "bucket": s3.bucket,
                 "prefix": s3.prefix, "key_id": s3.key_id.to_json(), "key": s3.key.to_json() }),
+            Storage::Rest(rest) => {
+                let (user, password) = match &rest.login {
+                    Some(login) => (json!(login.user), login.password.to_json()),
+                    None => (Json::Null, Json::Null),
+                };
+                json!({ "url": rest.url, "user": user, "password": password })
+            }
         }
     }
 }
@@ -98,6 +135,36 @@ impl Access {
     }
 }
 
+impl Login {
+    fn read(rest: &mut Table<'_>) -> Option<Self> {
+        rest.conceal_text("password");
+        let user = rest.required("user", parsed(user));
+        let password = rest.required("password", reference);
+        Some(Login { user: user?, password: password? })
+    }
+}
+
+fn user(text: &str) -> Result<String, Fault> {
+    // A colon ends it in the header that carries both.
+    let inner = |b: u8| b.is_ascii_graphic() && b != b':';
+    if !text.is_empty() && text.bytes().all(inner) {
+        return Ok(text.to_owned());
+    }
+    Err(Fault::new(format!("{} is no user name", shown(text))).expected("a word such as town-halls"))
+}
+
+/// Whether nobody on the way can read what is sent there.
+fn private(url: &WebUrl) -> bool {
+    let Ok(url) = url::Url::parse(url.as_str()) else { return false };
+    let here = match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    here || url.scheme() == "https"
+}
+
 fn region(text: &str) -> Result<String, Fault> {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
     if !text.is_empty() && text.bytes().all(inner) {
@@ -107,12 +174,15 @@ fn region(text: &str) -> Result<String, Fault> {
 }
 
 fn said(text: &str) -> Result<Said, Fault> {
-    let expected = "a folder, or s3://BUCKET/PREFIX";
+    if let Some(url) = text.strip_prefix(REST_SCHEME) {
+        if url.contains(['?', '#']) {
+            return Err(Fault::new(format!("{} is more than a place", shown(text))).expected(PLACES));
+        }
+        return WebUrl::parse(url).map(Said::Server);
+    }
     let Some(rest) = text.strip_prefix(S3_SCHEME) else {
-        if text.contains("://") || ["s3:", "sftp:", "rest:"].iter().any(|scheme| text.starts_with(scheme)) {
-            return Err(
-                Fault::new(format!("{} is no place for repositories", shown(text))).expected(expected)
-            );
+        if text.contains("://") || ["s3:", "sftp:"].iter().any(|scheme| text.starts_with(scheme)) {
+            return Err(Fault::new(format!("{} is no place for repositories", shown(text))).expected(PLACES));
         }
         return FilePath::parse(text).map(Said::Folder);
     };
@@ -124,7 +194,7 @@ fn said(text: &str) -> Result<Said, Fault> {
     let name_fits =
         (3..=63).contains(&name.len()) && name.bytes().all(of_name) && !name.starts_with(['.', '-']);
     if !name_fits || !(prefix.is_empty() || prefix.split('/').all(fits)) {
-        return Err(Fault::new(format!("{} is no bucket and prefix", shown(text))).expected(expected));
+        return Err(Fault::new(format!("{} is no bucket and prefix", shown(text))).expected(PLACES));
     }
     Ok(Said::Bucket { name: name.to_owned(), prefix: prefix.to_owned() })
 }

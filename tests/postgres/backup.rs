@@ -12,6 +12,7 @@ use fleet::ops::postgres::Database;
 
 use crate::rig::Rig;
 use crate::server::Server;
+use crate::sshd::Sshd;
 
 /// Restores a dump into a database of its own and counts.
 fn restored(rig: &Rig, dump: &[u8]) -> String {
@@ -191,6 +192,26 @@ fn a_database_outside_the_stack_is_dumped_by_its_address() {
     let database = written.manifest.database.unwrap();
     assert_eq!((database.roles, database.rows[0].rows), (None, 1_000));
     assert!(restored(&rig, &rig.file(&database.path)).starts_with("1000 "));
+}
+
+/// Every file system of a host that has one, as it is when its disks are full and worse: not a byte can be written.
+const NO_ROOM: &str = r#"while read -r _ at kind _; do
+    case $kind in proc | sysfs | devpts | cgroup*) ;; *) mount -o remount,bind,ro "$at" 2>/dev/null || : ;; esac
+done </proc/mounts"#;
+
+#[test]
+fn a_host_without_a_byte_of_room_is_saved_all_the_same() {
+    let mut rig = Rig::new(60_000);
+    rig.sshd = Sshd::inside(&format!("SetEnv {}", rig.server.environment()), NO_ROOM);
+    for folder in ["/tmp", "/var/tmp", "/opt", "/run", "/dev/shm", "$HOME"] {
+        assert!(!rig.there(&format!("touch {folder}/fleet-test")), "{folder} can be written to");
+    }
+    assert!(rig.there("true"));
+    let (written, _) = rig.backup().unwrap();
+    let database = written.manifest.database.as_ref().unwrap();
+    assert_eq!(database.rows[0].rows, 60_000);
+    assert!(restored(&rig, &rig.file(&database.path)).starts_with("60000 "));
+    assert_eq!(rig.file(&rig.below("2026/7.txt")), "file 7\n".repeat(50).into_bytes());
 }
 
 /// A small file system in memory, as long as it lives.

@@ -14,6 +14,7 @@ use fleet::registry::{Keep, ProveWith};
 
 use crate::rig::{Rig, pull};
 use crate::sshd::{free_port, own_address};
+use crate::town::Town;
 
 const KEY: &str = "Poison-s3-7Q2xK9";
 
@@ -165,4 +166,63 @@ fn a_bucket_that_is_not_there_is_told_as_that() {
     let error = backup(&rig, &place).unwrap_err();
     assert!(error.to_string().contains("there is no such bucket: make it first"), "{error}");
     assert!(!format!("{error:?}").contains(KEY));
+}
+
+/// As an operator has it: the bucket in `clients.toml`, its keys among the fleet's secrets.
+#[test]
+fn the_program_keeps_its_repositories_in_the_bucket_of_the_registry() {
+    let storage = Storage::start();
+    let settings = format!(
+        "[fleet.backup]\nrepository = \"s3://town-halls/backups\"\nprove_with = \"local\"\n\n[fleet.backup.s3]\nendpoint = \"{}\"\nkey_id = {{ secret = \"S3_KEY_ID\" }}\nkey = {{ secret = \"S3_KEY\" }}\n",
+        storage.endpoint
+    );
+    let town = Town::new(&["ville-lyon"], &settings);
+    let fleet = &town.fleet;
+    let mut said = String::new();
+    let mut run = |line: &str, code: i32| {
+        let done = fleet.say(line);
+        assert_eq!(done.code, code, "{line}: {}", done.all());
+        said.push_str(&done.all());
+        done
+    };
+    let without = run("backup ville-lyon", 3);
+    assert!(without.all().contains("fleet secrets set --fleet S3_KEY_ID"), "{}", without.all());
+    fleet.with_input(["secrets", "set", "--fleet", "S3_KEY_ID"], b"AKIATEST").ok();
+    fleet.with_input(["secrets", "set", "--fleet", "S3_KEY"], KEY.as_bytes()).ok();
+    for _ in 0..2 {
+        run("backup ville-lyon -v", 0);
+    }
+    let list = run("backups list ville-lyon --json", 0).json();
+    assert_eq!(list.len(), 2, "{list:?}");
+    let verified = run("backups verify ville-lyon --read-data --json", 0).json().remove(0);
+    assert_eq!(verified["ok"], true, "{verified}");
+    let proved = run("backups prove ville-lyon --json", 0).json().remove(0);
+    assert_eq!((proved["ok"].as_bool(), &proved["snapshot"]), (Some(true), &list[0]["id"]), "{proved}");
+    let file = run("backups dump ville-lyon files/folders/uploads/a.txt", 0);
+    assert_eq!(file.out, "of ville-lyon\n".repeat(100));
+    run("backups prune ville-lyon", 0);
+    let plan = run("backup ville-lyon --dry-run --json", 0).json().remove(0);
+    let address = format!("s3:{}/town-halls/backups/ville-lyon", storage.endpoint);
+    assert_eq!(plan["repository"].as_str(), Some(address.as_str()));
+    assert!(!fleet.path("backups").exists(), "nothing of it is kept here");
+    // The stock restic reads it with the client's key.
+    let key = fleet.say("secrets show ville-lyon FLEET_BACKUP_KEY --reveal").ok().out;
+    let output = Command::new("restic")
+        .args(["--no-cache", "-r", &address, "dump", "latest", "/files/folders/uploads/a.txt"])
+        .env("RESTIC_PASSWORD", key.trim())
+        .env("AWS_ACCESS_KEY_ID", "AKIATEST")
+        .env("AWS_SECRET_ACCESS_KEY", KEY)
+        .output()
+        .expect("restic is missing: apt-get install restic");
+    assert_eq!(output.stdout, file.out.as_bytes(), "{}", String::from_utf8_lossy(&output.stderr));
+    // The storage's key is in no output and no file but the encrypted one.
+    let files = walkdir::WalkDir::new(fleet.dir()).into_iter().flatten();
+    let mut seen = 0;
+    for entry in files.filter(|entry| entry.file_type().is_file()) {
+        let bytes = std::fs::read(entry.path()).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains(KEY), "{}", entry.path().display());
+        seen += usize::from(text.contains("ville-lyon"));
+    }
+    assert!(seen > 2 && !said.contains(KEY) && said.contains("snapshot"), "{seen} {said}");
 }

@@ -6,13 +6,23 @@
 
 mod backup;
 mod bucket;
+mod cron;
+mod hooks;
 mod kills;
 mod prove;
+#[path = "../cli/notify/receivers.rs"]
+#[expect(dead_code, reason = "the tests of notifications use all of it")]
+mod receivers;
+mod remote;
 mod rig;
 mod server;
 #[path = "../support/sshd.rs"]
 #[expect(dead_code, reason = "the tests of ssh itself use all of it")]
 mod sshd;
+#[path = "../cli/support.rs"]
+#[expect(dead_code, reason = "the tests of the command line use all of it")]
+mod support;
+mod town;
 
 use fleet::ops::Layout;
 use fleet::ops::migration::{Migration, Server as Where};

@@ -12,6 +12,7 @@ use fleet::backup::{
 use fleet::ops::Layout;
 use fleet::ops::backup::Folder;
 use fleet::ops::postgres::Database;
+use fleet::shell::Cmd;
 use fleet::ssh::{HostKeyPolicy, Session, Target, connect};
 
 use crate::server::Server;
@@ -108,6 +109,17 @@ impl Rig {
         self.run(self.what(), 1 << 40, |_| {})
     }
 
+    /// A line of shell on the host, over the connection; says whether it went well.
+    pub fn there(&self, line: &str) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let session = connect(&self.sshd.target(), HostKeyPolicy::AcceptNew).await.unwrap();
+            let output = session.exec(&Cmd::new(["sh", "-c", line]), None).await.unwrap();
+            session.close().await;
+            output.exit.success()
+        })
+    }
+
     pub fn count(&self) -> usize {
         match Repository::open(&self.place()) {
             Ok(repository) => repository.snapshots().unwrap().len(),
@@ -154,7 +166,7 @@ pub fn pull(
         let source = HostSource {
             what,
             line,
-            adapt: Arc::new(fleet::shell::Cmd::as_root),
+            adapt: Arc::new(Cmd::as_root),
             said: Arc::default(),
             changed: Arc::default(),
         };

@@ -17,7 +17,13 @@ case "$1" in
 ps) case "$*" in *service=database*) echo db1 ;; esac ;;
 exec)
     shift
-    [ "$1" = -i ] && shift
+    while :; do
+        case $1 in
+        -i) shift ;;
+        --env=*) export "${1#--env=}"; shift ;;
+        *) break ;;
+        esac
+    done
     [ "$1" = db1 ] || exit 97
     shift
     exec "$@"

@@ -2,6 +2,7 @@
 
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[expect(dead_code, reason = "a host with files of its own is for other tests")]
 #[path = "../support/sshd.rs"]
 mod sshd;
 

@@ -53,6 +53,16 @@ impl Sshd {
 
     /// `extra`: more lines of sshd_config.
     pub fn with(extra: &str) -> Self {
+        Self::made(extra, None)
+    }
+
+    /// On a host of its own as far as files go: `prepare`, a line of shell, changes what is mounted for this
+    /// server and its sessions alone. Needs root.
+    pub fn inside(extra: &str, prepare: &str) -> Self {
+        Self::made(extra, Some(prepare))
+    }
+
+    fn made(extra: &str, prepare: Option<&str>) -> Self {
         let program = Path::new("/usr/sbin/sshd");
         assert!(program.exists(), "{} is missing: install openssh-server", program.display());
         let dir = tempfile::tempdir().unwrap();
@@ -85,13 +95,22 @@ impl Sshd {
             ),
         )
         .unwrap();
-        let child = Command::new(program)
-            .args(["-D", "-f"])
-            .arg(at("sshd_config"))
-            .arg("-E")
-            .arg(at("log"))
-            .spawn()
-            .unwrap();
+        let mut command = match prepare {
+            None => {
+                let mut command = Command::new(program);
+                command.arg("-E").arg(at("log"));
+                command
+            }
+            Some(prepare) => {
+                let then = format!("{prepare}\nexec \"$@\"");
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "--propagation", "private", "--", "sh", "-euc", &then, "sh"]);
+                // Its log is opened here: there it may not be writable.
+                command.arg(program).arg("-e").stderr(std::fs::File::create(at("log")).unwrap());
+                command
+            }
+        };
+        let child = command.args(["-D", "-f"]).arg(at("sshd_config")).spawn().unwrap();
         let sshd = Sshd { host, port, dir, child };
         let patience = Instant::now() + Duration::from_secs(20);
         while !sshd.log().contains("Server listening on") {

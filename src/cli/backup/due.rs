@@ -29,8 +29,7 @@ pub fn alone(fleet: &Fleet) -> anyhow::Result<Option<FileLock>> {
 }
 
 /// When each client's turn is, by this machine's time zone.
-pub fn of(fleet: &Fleet, client: &Client, now: Timestamp) -> Due {
-    let state = State::read(&fleet.state_dir(), client.name.as_str());
+pub fn of(fleet: &Fleet, client: &Client, state: &State, now: Timestamp) -> Due {
     let time = |text: &str| text.parse().ok();
     let known = Known {
         last: state.last.as_ref().and_then(|last| time(&last.at)),
@@ -55,8 +54,9 @@ pub fn show(app: &App, fleet: &Fleet, clients: &[&Client]) -> anyhow::Result<Exi
     ]);
     for client in clients {
         let name = client.name.as_str();
-        let last = State::read(&fleet.state_dir(), name).last.map(|last| last.at);
-        let due = of(fleet, client, now);
+        let state = State::read(&fleet.state_dir(), name);
+        let due = of(fleet, client, &state, now);
+        let last = state.last.map(|last| last.at);
         if app.global.json {
             let (is_due, at) = match due {
                 Due::Now { since } => (true, Some(since.to_string())),

@@ -75,7 +75,7 @@ enum End {
 pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let fleet = Fleet::open(&app.global)?;
     let clients = clients(&fleet, args)?;
-    let vault = fleet.vault()?;
+    let vault = Arc::new(fleet.vault()?);
     let left = prove::sweep(&fleet.state_dir());
     if left > 0 {
         app.tell(&format!("removed what {left} killed proofs had left behind\n"));
@@ -137,7 +137,7 @@ fn clients<'f>(fleet: &'f Fleet, args: &Args) -> anyhow::Result<Vec<&'f Client>>
 /// The proof of one client, with everything that its thread needs.
 struct Job {
     place: Place,
-    vault: Vault,
+    vault: Arc<Vault>,
     client: String,
     snapshot: String,
     with: ProveWith,
@@ -151,7 +151,7 @@ struct Job {
 impl Job {
     fn new(
         fleet: &Fleet,
-        vault: &Vault,
+        vault: &Arc<Vault>,
         client: &Client,
         args: &Args,
         engine: &crate::engine::Engine,
@@ -159,7 +159,7 @@ impl Job {
         let settings = &fleet.registry.fleet.backup;
         Ok(Job {
             place: repositories::place(fleet, vault, client)?,
-            vault: fleet.vault()?,
+            vault: Arc::clone(vault),
             client: client.name.to_string(),
             snapshot: args.snapshot.clone(),
             with: args.with.unwrap_or(settings.prove_with),

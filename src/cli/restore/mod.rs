@@ -117,7 +117,11 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     restore.backed_up = backed_up(&fleet, &vault, client);
     let save = match args.options.dry_run || args.no_safety_snapshot.is_some() {
         true => None,
-        false => Some(repositories::backup_of(&fleet, &vault, client, &stack, &wish.info)?),
+        false => {
+            repositories::prepare(&fleet)?;
+            let throttle = repositories::throttle(&fleet, None);
+            Some(repositories::backup_of(&fleet, &vault, client, &stack, &wish.info, &throttle)?)
+        }
     };
     go(app, &fleet, client, args, wish, (restore, Shelf { opened: Some(opened), save }))
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Engine, Job, StepFault, Tail, said};
+use super::{StepFault, Tail, said};
 use crate::plan::Step;
 use crate::plan::hooks::Local;
 use crate::ssh::Stream;
@@ -38,8 +38,7 @@ impl Drop for Group {
     }
 }
 
-pub(super) async fn run(engine: &Engine, job: &Job, step: &Step, local: &Local) -> Result<(), StepFault> {
-    let mut tail = Tail::new(engine, job);
+pub(super) async fn run(mut tail: Tail<'_>, step: &Step, local: &Local) -> Result<(), StepFault> {
     let mut child = start(local)
         .map_err(|error| StepFault::failed(step, format!("cannot be started: {error}"), Vec::new()))?;
     let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));

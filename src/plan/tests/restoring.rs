@@ -1,11 +1,14 @@
 //! What a restore and a purge do to a host, and where they are refused.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::{hosts, step, wish};
 use crate::ops::backup::restore::Role;
 use crate::ops::backup::{Folder, Rows};
+use crate::plan::hooks::Hooks;
 use crate::plan::{Desired, Purge, Refusal, Restore, RestoredDatabase, RestoredFolder, Stage, plan};
+use crate::stack::{Hook, HookPlace, HookPoint};
 
 fn restore() -> Restore {
     Restore {
@@ -52,6 +55,35 @@ fn refused(stage: Stage, desired: &Desired, host: &str) -> Refusal {
 #[test]
 fn a_whole_client_is_restored_in_place() {
     insta::assert_snapshot!("restore", shown(Stage::Restore, &wished(restore()), "current"));
+}
+
+/// They run within the step that saves the client, so its details tell of them; no other hook of the stack is among them.
+#[test]
+fn hooks_around_the_backup_that_it_begins_with_are_shown() {
+    let hook = |point, place, word: &str| Hook {
+        point,
+        place,
+        command: vec![word.to_owned()],
+        timeout: Duration::from_secs(30),
+    };
+    let all = [
+        hook(HookPoint::PreBackup, HookPlace::Service("api".into()), "freeze"),
+        hook(HookPoint::PostBackup, HookPlace::Host, "thaw"),
+        hook(HookPoint::PreUpdate, HookPlace::Host, "announce"),
+        hook(HookPoint::OnFailure, HookPlace::Local, "alarm"),
+    ];
+    for (verb, stage) in [("restore", Stage::Restore), ("remove", Stage::Purge)] {
+        let hooks = Hooks::of(&all, verb, "/fleet".into());
+        assert!(hooks.failed.is_empty(), "a restore that fails is no update");
+        let desired = match stage {
+            Stage::Restore => Desired { hooks, ..wished(restore()) },
+            _ => Desired { hooks, purge: Some(Purge { backup: true }), ..wish::desired() },
+        };
+        let plan = plan(stage, &desired, &hosts::facts("current", &desired)).unwrap();
+        let shown: Vec<&str> = plan.steps[0].details.iter().skip(1).map(String::as_str).collect();
+        assert_eq!(shown, ["pre_backup in api: freeze", "post_backup on the host: thaw"], "{verb}");
+        assert!(!plan.steps.iter().any(|step| step.title.contains("hook")), "{verb}");
+    }
 }
 
 #[test]

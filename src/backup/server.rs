@@ -1,0 +1,221 @@
+//! A repository on a server that speaks restic's REST protocol: rest-server, `rclone serve restic`.
+//!
+//! The protocol: <https://restic.readthedocs.io/en/stable/REST_backend.html>. Started as one that only adds, such a
+//! server keeps what there is even from whoever has all keys of this machine.
+
+use base64::Engine as _;
+use bytes::Bytes;
+use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
+use serde::Deserialize;
+
+use super::error::BackupError;
+use super::storage::{LARGEST, LONGEST_LIST, Refused, content, patiently, range};
+use crate::http::{Answer, Http};
+use crate::secret::Secret;
+
+/// The second version of the protocol lists sizes with the names.
+const LISTS: &str = "application/vnd.x.restic.rest.v2";
+
+/// Where one repository is, and what opens the server.
+#[derive(Clone, Debug)]
+pub struct Rest {
+    /// With a slash at its end.
+    pub url: String,
+    pub login: Option<(String, Secret<String>)>,
+}
+
+/// The same, being asked.
+pub struct Remote {
+    url: String,
+    place: String,
+    /// `Authorization`, where there is a login.
+    login: Option<Secret<String>>,
+    http: Http,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    name: String,
+    size: u64,
+}
+
+impl Rest {
+    /// As restic names it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("rest:{}", self.url)
+    }
+
+    #[must_use]
+    pub fn open(&self) -> Remote {
+        let basic = |(user, password): &(String, Secret<String>)| {
+            let both = format!("{user}:{}", password.reveal());
+            let text = base64::engine::general_purpose::STANDARD.encode(both);
+            Secret::from(format!("Basic {text}"))
+        };
+        Remote {
+            url: self.url.clone(),
+            place: self.address(),
+            login: self.login.as_ref().map(basic),
+            http: Http::patient(),
+        }
+    }
+
+    /// Whether there is a repository.
+    ///
+    /// # Errors
+    /// A server that does not answer, or refuses.
+    pub fn exists(&self) -> Result<bool, BackupError> {
+        let found = self.open().list_with_size(FileType::Config);
+        found.map(|found| !found.is_empty()).map_err(|error| BackupError::storage(&error))
+    }
+}
+
+fn path(kind: FileType, id: &Id) -> String {
+    match kind {
+        FileType::Config => "config".to_owned(),
+        _ => format!("{}/{}", kind.dirname(), id.to_hex().as_str()),
+    }
+}
+
+impl Remote {
+    fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        header: Option<(&str, &str)>,
+        body: Option<&[u8]>,
+        most: u64,
+    ) -> Result<Answer, Refused> {
+        let url = format!("{}{path}", self.url);
+        let login = self.login.as_ref().map(|login| ("authorization", login.reveal().as_str()));
+        let headers: Vec<(&str, &str)> = header.into_iter().chain(login).collect();
+        patiently(|| self.http.send(method, &url, &headers, body, most))
+    }
+
+    fn get(&self, path: &str, part: Option<(u32, u32)>) -> Result<Option<Bytes>, Refused> {
+        let wanted = part.map(range);
+        let header = wanted.as_ref().map(|wanted| ("range", wanted.as_str()));
+        let answer = self.ask("GET", path, header, None, LARGEST)?;
+        match answer.status {
+            200 | 206 => content(answer, part).map(Some),
+            404 => Ok(None),
+            _ => Err(refused(&answer)),
+        }
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<(Id, u32)>, Refused> {
+        let answer = self.ask("GET", &format!("{folder}/"), Some(("accept", LISTS)), None, LONGEST_LIST)?;
+        match answer.status {
+            200 => {}
+            404 => return Ok(Vec::new()),
+            _ => return Err(refused(&answer)),
+        }
+        // A server that has nothing there may say `null`.
+        let listed: Option<Vec<Listed>> = serde_json::from_slice(&answer.body)
+            .map_err(|error| Refused(format!("its list of files makes no sense: {error}")))?;
+        let known = |file: Listed| {
+            let id = (file.name.len() == 64).then(|| file.name.parse().ok()).flatten()?;
+            Some((id, u32::try_from(file.size).unwrap_or(u32::MAX)))
+        };
+        Ok(listed.unwrap_or_default().into_iter().filter_map(known).collect())
+    }
+
+    fn write(&self, path: &str, whole: &[u8]) -> Result<(), Refused> {
+        let kind = Some(("content-type", "application/octet-stream"));
+        let answer = self.ask("POST", path, kind, Some(whole), LONGEST_LIST)?;
+        if answer.ok() {
+            return Ok(());
+        }
+        // A request that was made again meets what the first one left: whole, it is well.
+        match self.get(path, None)? {
+            Some(there) if there == whole => Ok(()),
+            _ => Err(refused(&answer)),
+        }
+    }
+
+    fn failed(&self, what: &str, path: &str, why: &Refused) -> Box<RusticError> {
+        RusticError::new(ErrorKind::Backend, format!("cannot {what} {path} of {}: {}", self.place, why.0))
+    }
+}
+
+fn refused(answer: &Answer) -> Refused {
+    let why = match answer.status {
+        401 => ": it does not know the user, or the password is another",
+        403 => ": it does not allow that (one that only adds deletes and replaces nothing)",
+        404 => ": it has no such place",
+        413 => ": the file is larger than it, or what is before it, takes",
+        507 => ": its disk or quota is full",
+        _ => "",
+    };
+    Refused(format!("the server answers {}{why}", answer.status))
+}
+
+impl ReadBackend for Remote {
+    fn location(&self) -> String {
+        self.place.clone()
+    }
+
+    fn list_with_size(&self, kind: FileType) -> RusticResult<Vec<(Id, u32)>> {
+        let found = match kind {
+            FileType::Config => self.get("config", None).map(|config| {
+                let size = |bytes: Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                config.map(|bytes| (Id::default(), size(bytes))).into_iter().collect()
+            }),
+            other => self.list(other.dirname()),
+        };
+        found.map_err(|why| self.failed("list", kind.dirname(), &why))
+    }
+
+    fn read_full(&self, kind: FileType, id: &Id) -> RusticResult<Bytes> {
+        let path = path(kind, id);
+        let found = self.get(&path, None);
+        let found = found.and_then(|found| found.ok_or_else(|| Refused("it is not there".to_owned())));
+        found.map_err(|why| self.failed("read", &path, &why))
+    }
+
+    fn read_partial(
+        &self,
+        kind: FileType,
+        id: &Id,
+        _: bool,
+        offset: u32,
+        length: u32,
+    ) -> RusticResult<Bytes> {
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let path = path(kind, id);
+        let found = self.get(&path, Some((offset, length)));
+        let found = found.and_then(|found| found.ok_or_else(|| Refused("it is not there".to_owned())));
+        found.map_err(|why| self.failed("read", &path, &why))
+    }
+
+    fn warmup_path(&self, kind: FileType, id: &Id) -> String {
+        path(kind, id)
+    }
+}
+
+impl WriteBackend for Remote {
+    fn create(&self) -> RusticResult<()> {
+        match self.ask("POST", "?create=true", None, Some(b""), LONGEST_LIST) {
+            Ok(answer) if answer.ok() => Ok(()),
+            Ok(answer) => Err(self.failed("make", "the repository", &refused(&answer))),
+            Err(why) => Err(self.failed("make", "the repository", &why)),
+        }
+    }
+
+    fn write_bytes(&self, kind: FileType, id: &Id, _: bool, content: BytesList) -> RusticResult<()> {
+        let (path, whole) = (path(kind, id), content.slice().concat());
+        self.write(&path, &whole).map_err(|why| self.failed("write", &path, &why))
+    }
+
+    fn remove(&self, kind: FileType, id: &Id, _: bool) -> RusticResult<()> {
+        let path = path(kind, id);
+        match self.ask("DELETE", &path, None, None, LONGEST_LIST) {
+            Ok(answer) if answer.ok() || answer.status == 404 => Ok(()),
+            Ok(answer) => Err(self.failed("remove", &path, &refused(&answer))),
+            Err(why) => Err(self.failed("remove", &path, &why)),
+        }
+    }
+}
