@@ -77,9 +77,16 @@ impl Registry {
         for channel in &self.notify {
             all.extend(channel.secrets().map(|reference| (reference, format!("notify.{}", channel.name))));
         }
-        if let Storage::S3(s3) = &self.fleet.backup.repository {
-            all.push((&s3.key_id, "fleet.backup.s3.key_id".to_owned()));
-            all.push((&s3.key, "fleet.backup.s3.key".to_owned()));
+        match &self.fleet.backup.repository {
+            Storage::S3(s3) => {
+                all.push((&s3.key_id, "fleet.backup.s3.key_id".to_owned()));
+                all.push((&s3.key, "fleet.backup.s3.key".to_owned()));
+            }
+            Storage::Rest(rest) => {
+                let login = rest.login.as_ref();
+                all.extend(login.map(|login| (&login.password, "fleet.backup.rest.password".to_owned())));
+            }
+            Storage::Folder(_) => {}
         }
         let sentry = &self.fleet.sentry;
         all.extend(sentry.token.as_ref().map(|token| (token, "fleet.sentry.token".to_owned())));

@@ -52,18 +52,22 @@ pub enum ApiError {
     Silent { at: String, why: HttpError },
     #[error("{at} does not accept the token")]
     Token { at: String },
-    #[error("the token may not {what}")]
+    #[error("the token may not {what}{}", behind(.said))]
     Scope { at: String, what: String, scope: String, said: String },
     #[error("{at} cannot {what}: it is not known there, or not to this token")]
     Unknown { at: String, what: String },
     #[error("{at} wants to be left alone for {seconds} s, and this command would take too long")]
     Limited { at: String, seconds: u64 },
-    #[error("{at} answers {status} when asked to {what}{}", if .said.is_empty() { String::new() } else { format!(": {said}") })]
+    #[error("{at} answers {status} when asked to {what}{}", behind(.said))]
     Odd { at: String, status: u16, what: String, said: String },
     #[error("what {at} answers when asked to {what} is not what Sentry answers")]
     Shape { at: String, what: String },
     #[error("the organisation of project {project} is not known")]
     NoOrganisation { project: String },
+}
+
+fn behind(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(": {said}") }
 }
 
 impl ApiError {

@@ -39,7 +39,7 @@ pub fn look(
     for (client, answer) in clients.iter().zip(&answers.answers) {
         let stack = fleet.stack(client)?;
         list.push(match looking::facts(answer) {
-            Ok(facts) => Sentry::of(client, &stack, &facts),
+            Ok(facts) => waits(fleet, client, Sentry::of(client, &stack, &facts)),
             Err((message, hint)) => {
                 let hint = hint.unwrap_or_else(|| format!("fleet test-ssh {}", client.name));
                 Sentry::unreachable(client, Problem::new(message, hint))
@@ -47,6 +47,23 @@ pub fn look(
         });
     }
     Ok(Looked { list, interrupted: answers.interrupted })
+}
+
+/// A client of a project that is not there yet sends nothing, and was not meant to.
+fn waits(fleet: &Fleet, client: &Client, mut found: Sentry) -> Sentry {
+    let named = client.sentry.uses.as_ref();
+    let named = named.and_then(|name| fleet.registry.sentry.iter().find(|project| project.name == *name));
+    if let Some(project) = named.filter(|project| project.dsn.is_none())
+        && client.sentry.dsn.is_none()
+        && client.sentry.enabled
+    {
+        let name = &project.name;
+        found.add(Problem::new(
+            format!("it uses [sentry.{name}], which has no DSN yet"),
+            format!("fleet sentry setup {name}, or write its dsn"),
+        ));
+    }
+    found
 }
 
 fn reporter(stack: &Stack) -> Option<Reporter> {
