@@ -46,34 +46,41 @@ pub fn look(
         let own = if own { stack.checks.as_slice() } else { &[] };
         let remembered = State::read(&fleet.state_dir(), client.name.as_str());
         expected.push((wanted(&stack, client, own, &remembered), told(&remembered, Timestamp::now())));
-        questions.push((fleet.target(client), question(&stack, client, own)));
+        questions.push((fleet.target(client), ask(&question(&stack, client, own))));
     }
     let answers = app.ask(fleet, verb, questions, limits)?;
     let answered = expected.into_iter().zip(answers.answers);
-    let list = answered.map(|((wanted, told), answer)| judged(&wanted, answer).with_pulled(told));
+    let list = answered.map(|((wanted, told), answer)| judged(&wanted, &answer).with_pulled(told));
     Ok(Looked { list: list.collect(), interrupted: answers.interrupted })
 }
 
-fn judged(wanted: &Expected, answer: Answer) -> Status {
-    match answer.result {
-        Ok(output) => match Facts::parse(&output.stdout) {
-            Ok(facts) => {
-                // The host was asked at some time within its turn.
-                let asked = answer.ended.saturating_sub(answer.seconds.ceil() as i64);
-                let clock = Clock { asked, answered: answer.ended };
-                Status::of(wanted, &facts, answer.seconds, Some(clock))
-            }
-            Err(error) => {
-                let said = crate::secret::clean_bytes(&output.stderr);
-                let detail = said.lines().next().unwrap_or_default().to_owned();
-                let hint = format!("fleet test-ssh {}", wanted.judged.client);
-                Status::unreachable(wanted, format!("{error} {detail}"), Some(hint), answer.seconds)
-            }
-        },
+fn judged(wanted: &Expected, answer: &Answer) -> Status {
+    match facts(answer) {
+        Ok(facts) => {
+            // The host was asked at some time within its turn.
+            let asked = answer.ended.saturating_sub(answer.seconds.ceil() as i64);
+            let clock = Clock { asked, answered: answer.ended };
+            Status::of(wanted, &facts, answer.seconds, Some(clock))
+        }
+        Err((message, hint)) => Status::unreachable(wanted, message, hint, answer.seconds),
+    }
+}
+
+/// What a host answered to a probe, or why not and what to do.
+///
+/// # Errors
+/// When it was not reached, or its answer was cut.
+pub fn facts(answer: &Answer) -> Result<Facts, (String, Option<String>)> {
+    match &answer.result {
+        Ok(output) => Facts::parse(&output.stdout).map_err(|error| {
+            let said = crate::secret::clean_bytes(&output.stderr);
+            let detail = said.lines().next().unwrap_or_default().to_owned();
+            (format!("{error} {detail}"), Some(format!("fleet test-ssh {}", answer.client)))
+        }),
         Err(outcome) => {
             let fault = outcome.fault().cloned();
-            let message = fault.as_ref().map_or_else(|| reason(&outcome), |fault| fault.message.clone());
-            Status::unreachable(wanted, message, fault.and_then(|fault| fault.hint), answer.seconds)
+            let message = fault.as_ref().map_or_else(|| reason(outcome), |fault| fault.message.clone());
+            Err((message, fault.and_then(|fault| fault.hint)))
         }
     }
 }
@@ -160,9 +167,16 @@ fn reason(outcome: &Outcome) -> String {
     }
 }
 
+/// The command that asks.
+#[must_use]
+pub fn ask(question: &Question) -> Cmd {
+    probe(question).timeout(Duration::from_secs(60))
+}
+
 /// What to ask a client's host.
-fn question(stack: &Stack, client: &Client, own: &[Check]) -> Cmd {
-    probe(&Question {
+#[must_use]
+pub fn question(stack: &Stack, client: &Client, own: &[Check]) -> Question {
+    Question {
         stack: stack.name.clone(),
         domain: client.domain.to_string(),
         units: vec!["docker.service".into(), "cron.service".into()],
@@ -184,8 +198,7 @@ fn question(stack: &Stack, client: &Client, own: &[Check]) -> Cmd {
             })
             .collect(),
         ..Question::default()
-    })
-    .timeout(Duration::from_secs(60))
+    }
 }
 
 /// What its answer is judged by.

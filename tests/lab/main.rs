@@ -24,6 +24,7 @@ mod rebuild;
 mod restore;
 mod rollout;
 mod secrets;
+mod sentry;
 mod ship;
 mod street;
 mod terminal;
