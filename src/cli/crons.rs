@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use sentry::protocol::MonitorCheckIn;
 
 use super::App;
 use super::context::Fleet;
@@ -13,7 +14,7 @@ use crate::registry::values::Dsn;
 use crate::sentry::crons::{CheckIn, Monitor};
 use crate::sentry::deliver::deliver;
 use crate::sentry::monitors::{Known, Monitors, Standing};
-use crate::sentry::{Api, ApiError, Item, Purpose};
+use crate::sentry::{Api, ApiError, Purpose};
 use crate::ui;
 
 /// Longest time that Sentry gets for one check-in, and what each further one adds.
@@ -126,10 +127,10 @@ fn timezone() -> Option<String> {
 }
 
 /// By their place: those that were taken.
-fn post(app: &App, dsn: &Dsn, items: Vec<Item<'static>>) -> Vec<usize> {
-    let count = items.len();
+fn post(app: &App, dsn: &Dsn, check_ins: Vec<MonitorCheckIn>) -> Vec<usize> {
+    let count = check_ins.len();
     let limit = LIMIT + EACH * u32::try_from(count).unwrap_or(u32::MAX);
-    let done = deliver(dsn, items, limit);
+    let done = deliver(dsn, check_ins.into_iter().map(Into::into).collect(), limit);
     if let Some(why) = &done.why {
         let lost = count - done.sent.len();
         let noun = if lost == 1 { "check-in" } else { "check-ins" };

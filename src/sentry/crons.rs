@@ -1,10 +1,9 @@
 //! Check-ins of Sentry's cron monitors (<https://develop.sentry.dev/sdk/telemetry/check-ins/>): what a run says when it
 //! begins and when it is over, and the schedule that it is expected by.
 
-use serde_json::{Value as Json, json};
+use sentry::protocol::{MonitorCheckIn, MonitorCheckInStatus, MonitorConfig, MonitorSchedule};
 use sha2::{Digest as _, Sha256};
-
-use super::ingest::Item;
+use uuid::Uuid;
 
 /// Sentry cuts a monitor's name here.
 const LONGEST: usize = 50;
@@ -30,8 +29,8 @@ pub struct Monitor {
 /// One run of a monitor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckIn {
-    /// 32 hexadecimal digits, the same at the beginning and at the end.
-    pub id: String,
+    /// The same at the beginning and at the end.
+    pub id: Uuid,
     pub monitor: Monitor,
 }
 
@@ -51,49 +50,50 @@ impl Monitor {
     }
 
     /// What Sentry makes or changes the monitor by.
-    fn config(&self) -> Json {
-        let mut config = json!({
-            "schedule": { "type": "crontab", "value": self.schedule },
-            "checkin_margin": self.margin.clamp(1, MOST),
-            "max_runtime": self.longest.clamp(1, MOST),
-            "failure_issue_threshold": 1,
-            "recovery_threshold": 1,
-        });
-        if let Some(zone) = &self.timezone {
-            config["timezone"] = zone.as_str().into();
+    fn config(&self) -> MonitorConfig {
+        MonitorConfig {
+            // The registry has checked it, by rules of its own.
+            schedule: MonitorSchedule::Crontab { value: self.schedule.clone() },
+            checkin_margin: Some(self.margin.clamp(1, MOST)),
+            max_runtime: Some(self.longest.clamp(1, MOST)),
+            timezone: self.timezone.clone(),
+            failure_issue_threshold: Some(1),
+            recovery_threshold: Some(1),
         }
-        config
     }
 }
 
 impl CheckIn {
     #[must_use]
     pub fn of(monitor: Monitor) -> CheckIn {
-        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid().simple().to_string();
+        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
         CheckIn { id, monitor }
     }
 
     /// It begins; the monitor is made, or is brought to what the registry says now.
     #[must_use]
-    pub fn begins(&self) -> Item<'static> {
-        let mut body = self.body("in_progress");
-        body["monitor_config"] = self.monitor.config();
-        Item { kind: "check_in", category: "monitor", body }
+    pub fn begins(&self) -> MonitorCheckIn {
+        let monitor_config = Some(self.monitor.config());
+        MonitorCheckIn { monitor_config, ..self.bare(MonitorCheckInStatus::InProgress) }
     }
 
     /// It is over. Where its beginning was not taken, the monitor may not be there yet.
     #[must_use]
-    pub fn ends(&self, well: bool, seconds: f64, known: bool) -> Item<'static> {
-        let mut body = self.body(if well { "ok" } else { "error" });
-        body["duration"] = seconds.into();
-        if !known {
-            body["monitor_config"] = self.monitor.config();
-        }
-        Item { kind: "check_in", category: "monitor", body }
+    pub fn ends(&self, well: bool, seconds: f64, known: bool) -> MonitorCheckIn {
+        let status = if well { MonitorCheckInStatus::Ok } else { MonitorCheckInStatus::Error };
+        let monitor_config = (!known).then(|| self.monitor.config());
+        MonitorCheckIn { duration: Some(seconds), monitor_config, ..self.bare(status) }
     }
 
-    fn body(&self, status: &str) -> Json {
-        json!({ "check_in_id": self.id, "monitor_slug": self.monitor.slug, "status": status })
+    fn bare(&self, status: MonitorCheckInStatus) -> MonitorCheckIn {
+        MonitorCheckIn {
+            check_in_id: self.id,
+            monitor_slug: self.monitor.slug.clone(),
+            status,
+            environment: None,
+            duration: None,
+            monitor_config: None,
+        }
     }
 }
 
@@ -123,13 +123,23 @@ mod tests {
             margin: 5,
             longest: 100_000,
         });
-        let (begins, ends) = (check_in.begins().body, check_in.ends(false, 1.5, true).body);
+        let json = |check_in: &MonitorCheckIn| serde_json::to_value(check_in).unwrap();
+        let (begins, ends) = (json(&check_in.begins()), json(&check_in.ends(false, 1.5, true)));
         assert_eq!(begins["check_in_id"], ends["check_in_id"]);
-        assert_eq!(check_in.id.len(), 32);
+        assert_eq!(begins["check_in_id"].as_str().unwrap().len(), 32);
         assert_eq!((&begins["status"], &ends["status"]), (&"in_progress".into(), &"error".into()));
-        assert_eq!(begins["monitor_config"]["max_runtime"], 40_320);
-        assert_eq!(begins["monitor_config"]["timezone"], "Europe/Paris");
+        assert_eq!(
+            begins["monitor_config"],
+            serde_json::json!({
+                "schedule": { "type": "crontab", "value": "*/5 * * * *" },
+                "checkin_margin": 5,
+                "max_runtime": 40_320,
+                "timezone": "Europe/Paris",
+                "failure_issue_threshold": 1,
+                "recovery_threshold": 1,
+            })
+        );
         assert!(ends.get("monitor_config").is_none() && begins.get("duration").is_none());
-        assert!(check_in.ends(true, 0.0, false).body["monitor_config"].is_object());
+        assert!(json(&check_in.ends(true, 0.0, false))["monitor_config"].is_object());
     }
 }

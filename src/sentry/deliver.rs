@@ -8,9 +8,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use sentry::protocol::EnvelopeItem;
 
-use super::ingest::{Item, PostError, post};
+use super::ingest::{PostError, post};
 use crate::http::Http;
 use crate::registry::values::Dsn;
 
@@ -28,7 +28,7 @@ pub struct Delivered {
 
 /// Posts each in an envelope of its own, and gives up on all that were not taken within `limit` in all.
 #[must_use]
-pub fn deliver(dsn: &Dsn, items: Vec<Item<'static>>, limit: Duration) -> Delivered {
+pub fn deliver(dsn: &Dsn, items: Vec<EnvelopeItem>, limit: Duration) -> Delivered {
     let (ends, total) = (Instant::now() + limit, items.len());
     let queue: VecDeque<_> = items.into_iter().enumerate().collect();
     let queue = Arc::new(Mutex::new(queue));
@@ -40,7 +40,7 @@ pub fn deliver(dsn: &Dsn, items: Vec<Item<'static>>, limit: Duration) -> Deliver
             loop {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 let Some((place, item)) = next else { return };
-                if tell.send((place, send(&http, &dsn, &item))).is_err() {
+                if tell.send((place, send(&http, &dsn, item))).is_err() {
                     return;
                 }
             }
@@ -82,10 +82,8 @@ struct Refusal {
     only_this: bool,
 }
 
-fn send(http: &Http, dsn: &Dsn, item: &Item<'_>) -> Result<(), Refusal> {
-    let posted =
-        post(http, dsn, item.body["event_id"].as_str(), std::slice::from_ref(item), Timestamp::now());
-    posted.map(drop).map_err(|error| Refusal {
+fn send(http: &Http, dsn: &Dsn, item: EnvelopeItem) -> Result<(), Refusal> {
+    post(http, dsn, item).map(drop).map_err(|error| Refusal {
         only_this: matches!(error, PostError::Odd { status: 400 | 413, .. }),
         why: error.to_string(),
     })
@@ -123,9 +121,8 @@ mod tests {
         (Dsn::parse(&dsn).unwrap(), seen)
     }
 
-    fn items(count: usize) -> Vec<Item<'static>> {
-        let body = |n: usize| serde_json::json!({ "event_id": n.to_string() });
-        (0..count).map(|n| Item { kind: "event", category: "error", body: body(n) }).collect()
+    fn items(count: usize) -> Vec<EnvelopeItem> {
+        (0..count).map(|_| sentry::protocol::Event::default().into()).collect()
     }
 
     const LIMIT: Duration = Duration::from_secs(20);

@@ -1,10 +1,10 @@
 //! The door that events go in by: an envelope with the key of a DSN, as an application's SDK posts it
 //! (<https://develop.sentry.dev/sdk/data-model/envelopes/>).
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
-use serde_json::{Value as Json, json};
+use sentry::protocol::{Envelope, EnvelopeHeaders, EnvelopeItem, Event, Exception, Map};
+use uuid::Uuid;
 
 use super::limits;
 use crate::http::{Http, HttpError};
@@ -12,15 +12,6 @@ use crate::registry::values::Dsn;
 
 /// How this program calls itself there.
 const CLIENT: &str = concat!("fleet/", env!("CARGO_PKG_VERSION"));
-
-/// One part of an envelope.
-pub struct Item<'a> {
-    /// `event`, `check_in`.
-    pub kind: &'a str,
-    /// The word that limits are told for: `error`, `monitor`.
-    pub category: &'a str,
-    pub body: Json,
-}
 
 /// What a server took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +34,8 @@ pub enum PostError {
     Limited { at: String, seconds: u64 },
     #[error("{at} answers {status} to an event")]
     Odd { at: String, status: u16 },
+    #[error("{at}: an event has no form that can be sent: {why}")]
+    Unwritable { at: String, why: String },
 }
 
 impl PostError {
@@ -64,37 +57,31 @@ impl PostError {
                     .to_owned()
             }
             PostError::Odd { .. } => "is the DSN that of Sentry, or of what speaks like it?".to_owned(),
+            PostError::Unwritable { .. } => "this is a fault of fleet: please report it".to_owned(),
         }
     }
 }
 
-/// Posts one envelope. `id` is that of the event in it, where there is one.
+/// Posts one item in an envelope of its own.
 ///
 /// # Errors
 /// When nothing was taken.
-pub fn post(
-    http: &Http,
-    dsn: &Dsn,
-    id: Option<&str>,
-    items: &[Item<'_>],
-    now: Timestamp,
-) -> Result<Posted, PostError> {
+pub fn post(http: &Http, dsn: &Dsn, item: EnvelopeItem) -> Result<Posted, PostError> {
     let at = || dsn.host().to_owned();
-    let mut head = json!({ "sent_at": now.to_string() });
-    if let Some(id) = id {
-        head["event_id"] = id.into();
-    }
-    let mut body = format!("{head}\n").into_bytes();
-    for item in items {
-        let text = item.body.to_string();
-        let head = json!({ "type": item.kind, "length": text.len(), "content_type": "application/json" });
-        body.extend_from_slice(format!("{head}\n{text}\n").as_bytes());
-    }
+    // The word that limits are told for.
+    let category = if matches!(item, EnvelopeItem::MonitorCheckIn(_)) { "monitor" } else { "error" };
+    let head = EnvelopeHeaders::new().with_sent_at(SystemTime::now());
+    let mut envelope = Envelope::new().with_headers(head);
+    envelope.add_item(item);
+    let mut body = Vec::new();
+    envelope
+        .to_writer(&mut body)
+        .map_err(|error| PostError::Unwritable { at: at(), why: error.to_string() })?;
     let auth = format!("Sentry sentry_version=7, sentry_client={CLIENT}, sentry_key={}", dsn.key());
     let headers = [("x-sentry-auth", auth.as_str()), ("content-type", "application/x-sentry-envelope")];
     let answer =
         http.post(&dsn.envelope_url(), &headers, &body).map_err(|why| PostError::Silent { at: at(), why })?;
-    let pause = || items.iter().filter_map(|item| limits::pause(&answer, item.category)).max();
+    let pause = || limits::pause(&answer, category);
     match answer.status {
         200..300 => Ok(Posted { status: answer.status, limited: pause() }),
         429 => Err(PostError::Limited { at: at(), seconds: pause().map_or(60, |pause| pause.as_secs()) }),
@@ -106,33 +93,34 @@ pub fn post(
 
 /// An event that says that it is none.
 pub struct TestEvent<'a> {
-    /// 32 hexadecimal digits.
-    pub id: &'a str,
+    pub id: Uuid,
     pub client: &'a str,
     pub environment: &'a str,
-    pub release: Option<&'a str>,
     pub by: &'a str,
 }
 
 impl TestEvent<'_> {
     /// Every test of a fleet is one issue there, however many there are.
     #[must_use]
-    pub fn item(&self, now: Timestamp) -> Item<'static> {
+    pub fn event(&self) -> Event<'static> {
         let text = format!("`fleet sentry test {}` by {}: not an error", self.client, self.by);
-        let mut body = json!({
-            "event_id": self.id,
-            "timestamp": now.to_string(),
-            "platform": "other",
-            "level": "error",
-            "logger": "fleet",
-            "environment": self.environment,
-            "exception": { "values": [{ "type": "FleetTest", "value": text }] },
-            "fingerprint": ["fleet-sentry-test"],
-            "tags": { "fleet.client": self.client, "fleet.test": "yes" },
-        });
-        if let Some(release) = self.release {
-            body["release"] = release.into();
+        let tags = [("fleet.client", self.client), ("fleet.test", "yes")];
+        Event {
+            event_id: self.id,
+            logger: Some("fleet".to_owned()),
+            environment: Some(self.environment.to_owned().into()),
+            exception: vec![Exception {
+                ty: "FleetTest".to_owned(),
+                value: Some(text),
+                ..Exception::default()
+            }]
+            .into(),
+            fingerprint: vec!["fleet-sentry-test".into()].into(),
+            tags: tags
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into_iter()
+                .collect::<Map<_, _>>(),
+            ..Event::default()
         }
-        Item { kind: "event", category: "error", body }
     }
 }

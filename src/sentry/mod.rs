@@ -26,7 +26,7 @@ pub mod releases;
 pub mod telling;
 
 pub use api::{Api, ApiError, Kind, Purpose};
-pub use ingest::{Item, PostError, Posted, TestEvent, post};
+pub use ingest::{PostError, Posted, TestEvent, post};
 pub use limits::pause;
 pub use provision::{Made, SetupError, Wanted};
 pub use reading::{Key, Project, Seen, Whereabouts};

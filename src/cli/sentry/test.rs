@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use uuid::Builder;
+use uuid::{Builder, Uuid};
 
 use super::super::App;
 use super::super::context::Fleet;
@@ -89,6 +89,8 @@ struct Trial<'a> {
     dsn: &'a Dsn,
     /// The request that provokes an error; none where an event is posted from here.
     path: Option<String>,
+    /// Of the event that is posted from here.
+    id: Uuid,
     /// Found again in the event: its number, or a word in the address that was asked for.
     mark: String,
     /// Events that were there before.
@@ -161,7 +163,7 @@ fn trial<'a>(fleet: &Fleet, client: &'a Client, direct: bool) -> anyhow::Result<
     };
     let stack = fleet.stack(client)?;
     let path = stack.sentry.as_ref().and_then(|sentry| sentry.test_path.clone()).filter(|_| !direct);
-    let id = Builder::from_random_bytes(rand::random()).into_uuid().simple().to_string();
+    let id = Builder::from_random_bytes(rand::random()).into_uuid();
     let record = Record {
         schema: "fleet.sentry-test/1",
         client: name.to_string(),
@@ -172,7 +174,7 @@ fn trial<'a>(fleet: &Fleet, client: &'a Client, direct: bool) -> anyhow::Result<
         read_back: false,
         steps: Vec::new(),
     };
-    Ok(Trial { client, dsn, path, mark: id, before: Vec::new(), record })
+    Ok(Trial { client, dsn, path, id, mark: id.simple().to_string(), before: Vec::new(), record })
 }
 
 fn ids(events: Vec<Seen>) -> Vec<String> {
@@ -253,17 +255,14 @@ fn provoke(
 
 /// Posts an event as the client's application would.
 fn post(trial: &mut Trial<'_>) {
-    let now = jiff::Timestamp::now();
     let by = crate::fs_atomic::operator();
     let event = TestEvent {
-        id: &trial.mark,
+        id: trial.id,
         client: &trial.client.name,
         environment: &trial.client.sentry.environment,
-        release: None,
         by: &by,
     };
-    let posted = sentry::post(&Http::new(POST), trial.dsn, Some(&trial.mark), &[event.item(now)], now);
-    match posted {
+    match sentry::post(&Http::new(POST), trial.dsn, event.event().into()) {
         Ok(posted) => {
             trial.record.event = Some(trial.mark.clone());
             let text = format!("accepted by {} (HTTP {})", trial.dsn.host(), posted.status);

@@ -4,7 +4,9 @@
 //! Nothing of the command line is in them but the verb: an argument may be a secret. Neither is the name of this
 //! machine, nor of who runs it.
 
-use serde_json::{Value as Json, json};
+use std::borrow::Cow;
+
+use sentry::protocol::{ClientSdkInfo, Event, Exception, Frame, Level, Map, Mechanism, Stacktrace, Value};
 
 use crate::event::{HostReport, Outcome, PLANNING, Report};
 
@@ -16,20 +18,21 @@ const LINES: usize = 20;
 const MOST: usize = 100;
 
 /// A command that ended with an error: what happened, then its causes.
-pub fn error(verb: &str, messages: &[String]) -> Json {
+pub fn error(verb: &str, messages: &[String]) -> Event<'static> {
     // Sentry wants the cause first, and shows the last one.
-    let chain: Vec<Json> =
+    let chain: Vec<Exception> =
         messages.iter().rev().map(|message| exception(&format!("fleet {verb}"), message)).collect();
-    json!({ "level": "error", "exception": { "values": chain }, "tags": { "verb": tag(verb) } })
+    Event { exception: chain.into(), tags: tags([("verb", verb)]), ..Event::default() }
 }
 
 /// One for each client that failed, and none for what was refused before anything was touched, for what the
 /// operator stopped, and for hosts that were not reached: channels and monitors tell of those.
-pub fn clients(report: &Report) -> Vec<Json> {
+pub fn clients(report: &Report) -> Vec<Event<'static>> {
     if report.interrupted {
         return Vec::new();
     }
-    let mut events: Vec<Json> = report.hosts.iter().filter_map(|host| client(report, host)).collect();
+    let mut events: Vec<Event<'static>> =
+        report.hosts.iter().filter_map(|host| client(report, host)).collect();
     if events.len() > MOST {
         let rest = events.split_off(MOST - 1).len();
         events.push(more(report, rest));
@@ -37,7 +40,7 @@ pub fn clients(report: &Report) -> Vec<Json> {
     events
 }
 
-fn client(report: &Report, host: &HostReport) -> Option<Json> {
+fn client(report: &Report, host: &HostReport) -> Option<Event<'static>> {
     let fault = match &host.outcome {
         Outcome::Failed { fault } | Outcome::RolledBack { fault, .. } | Outcome::Unknown { fault } => fault,
         Outcome::Unreachable { .. }
@@ -50,77 +53,91 @@ fn client(report: &Report, host: &HostReport) -> Option<Json> {
         return None;
     }
     let verb = report.verb.as_str();
-    let mut extra = serde_json::Map::new();
+    let mut extra = Map::new();
+    let mut more = |name: &str, text: &str| drop(extra.insert(name.to_owned(), Value::from(text)));
     if let Some(hint) = &fault.hint {
-        extra.insert("hint".to_owned(), hint.as_str().into());
+        more("hint", hint);
     }
     if !fault.lines.is_empty() {
         let last = &fault.lines[fault.lines.len().saturating_sub(LINES)..];
-        extra.insert("last lines of the host".to_owned(), last.join("\n").into());
+        more("last lines of the host", &last.join("\n"));
     }
     if let Outcome::RolledBack { release, .. } = &host.outcome {
-        extra.insert("serves again".to_owned(), release.as_str().into());
+        more("serves again", release);
     }
-    Some(json!({
-        "level": "error",
-        "exception": { "values": [exception(&format!("{verb}: {}", fault.step), &fault.message)] },
+    Some(Event {
+        exception: vec![exception(&format!("{verb}: {}", fault.step), &fault.message)].into(),
         // Whichever client it is, one step of one command is one problem.
-        "fingerprint": ["fleet", verb, fault.step],
-        "tags": {
-            "client": tag(&host.client),
-            "step": tag(&fault.step),
-            "verb": tag(verb),
-            "run": tag(&report.run),
-            "outcome": host.outcome.word(),
-        },
-        "extra": extra,
-    }))
-}
-
-/// How many more clients failed than are told of one by one.
-fn more(report: &Report, count: usize) -> Json {
-    let verb = report.verb.as_str();
-    let text = format!("{count} more clients failed in this run");
-    json!({
-        "level": "error",
-        "exception": { "values": [exception(&format!("{verb}: more"), &text)] },
-        "fingerprint": ["fleet", verb, "more"],
-        "tags": { "verb": tag(verb), "run": tag(&report.run) },
+        fingerprint: fingerprint(verb, &fault.step),
+        tags: tags([
+            ("client", &host.client),
+            ("step", &fault.step),
+            ("verb", verb),
+            ("run", &report.run),
+            ("outcome", host.outcome.word()),
+        ]),
+        extra,
+        ..Event::default()
     })
 }
 
-/// A fault of this program itself: what it said, and where in its source.
-pub fn panic(verb: &str, message: &str, place: Option<(&str, u32, u32)>) -> Json {
-    let mut exception = exception("panic", message);
-    exception["mechanism"] = json!({ "type": "panic", "handled": false });
-    if let Some((file, line, column)) = place {
-        let frame = json!({ "filename": file, "lineno": line, "colno": column, "in_app": true });
-        exception["stacktrace"] = json!({ "frames": [frame] });
+/// How many more clients failed than are told of one by one.
+fn more(report: &Report, count: usize) -> Event<'static> {
+    let verb = report.verb.as_str();
+    let text = format!("{count} more clients failed in this run");
+    Event {
+        exception: vec![exception(&format!("{verb}: more"), &text)].into(),
+        fingerprint: fingerprint(verb, "more"),
+        tags: tags([("verb", verb), ("run", &report.run)]),
+        ..Event::default()
     }
-    json!({ "level": "fatal", "exception": { "values": [exception] }, "tags": { "verb": tag(verb) } })
+}
+
+/// A fault of this program itself: what it said, and where in its source.
+pub fn panic(verb: &str, message: &str, place: Option<(&str, u32, u32)>) -> Event<'static> {
+    let mechanism = Mechanism { ty: "panic".to_owned(), handled: Some(false), ..Mechanism::default() };
+    let frame = |(file, line, column): (&str, u32, u32)| Frame {
+        filename: Some(file.to_owned()),
+        lineno: Some(line.into()),
+        colno: Some(column.into()),
+        in_app: Some(true),
+        ..Frame::default()
+    };
+    let stacktrace = place.map(|place| Stacktrace { frames: vec![frame(place)], ..Stacktrace::default() });
+    let exception = Exception { mechanism: Some(mechanism), stacktrace, ..exception("panic", message) };
+    Event {
+        level: Level::Fatal,
+        exception: vec![exception].into(),
+        tags: tags([("verb", verb)]),
+        ..Event::default()
+    }
 }
 
 /// What every event has.
-pub fn complete(event: &mut Json, id: &str, at: &str, fleet: Option<&str>, environment: Option<&str>) {
-    event["event_id"] = id.into();
-    event["timestamp"] = at.into();
-    event["platform"] = "native".into();
-    event["logger"] = "fleet".into();
-    event["release"] = concat!("fleet@", env!("CARGO_PKG_VERSION")).into();
-    event["sdk"] = json!({ "name": "fleet", "version": env!("CARGO_PKG_VERSION") });
-    if let Some(verb) = event["tags"]["verb"].as_str() {
-        event["transaction"] = format!("fleet {verb}").into();
-    }
+pub fn complete(event: &mut Event<'static>, fleet: Option<&str>, environment: Option<&str>) {
+    event.platform = "native".into();
+    event.logger = Some("fleet".to_owned());
+    event.release = Some(concat!("fleet@", env!("CARGO_PKG_VERSION")).into());
+    let (name, version) = ("fleet".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    let sdk = ClientSdkInfo { name, version, integrations: Vec::new(), packages: Vec::new() };
+    event.sdk = Some(Cow::Owned(sdk));
+    event.transaction = event.tags.get("verb").map(|verb| format!("fleet {verb}"));
     if let Some(fleet) = fleet {
-        event["tags"]["fleet"] = tag(fleet).into();
+        event.tags.extend(tags([("fleet", fleet)]));
     }
-    if let Some(environment) = environment.or(fleet) {
-        event["environment"] = environment.into();
-    }
+    event.environment = environment.or(fleet).map(|name| name.to_owned().into());
 }
 
-fn exception(kind: &str, value: &str) -> Json {
-    json!({ "type": kind, "value": value })
+fn exception(kind: &str, value: &str) -> Exception {
+    Exception { ty: kind.to_owned(), value: Some(value.to_owned()), ..Exception::default() }
+}
+
+fn fingerprint(verb: &str, step: &str) -> Cow<'static, [Cow<'static, str>]> {
+    ["fleet", verb, step].map(|word| Cow::Owned(word.to_owned())).to_vec().into()
+}
+
+fn tags<const N: usize>(all: [(&str, &str); N]) -> Map<String, String> {
+    all.into_iter().map(|(name, text)| (name.to_owned(), tag(text))).collect()
 }
 
 /// A tag is one line.

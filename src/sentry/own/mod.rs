@@ -10,11 +10,9 @@ mod scrub;
 use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use serde_json::Value as Json;
+use sentry::protocol::{EnvelopeItem, Event};
 
 use super::deliver::{Delivered, deliver};
-use super::ingest::Item;
 use crate::event::Report;
 use crate::held;
 use crate::registry::values::Dsn;
@@ -29,8 +27,7 @@ struct Own {
     source: Source,
     fleet: Option<String>,
     environment: Option<String>,
-    /// With the time of each.
-    events: Vec<(Timestamp, Json)>,
+    events: Vec<Event<'static>>,
 }
 
 static OWN: Mutex<Option<Own>> = Mutex::new(None);
@@ -81,15 +78,14 @@ pub fn about(fleet: &str) {
 /// An error that ended the command: what happened, then its causes.
 pub fn error(messages: &[String]) {
     if let Some(own) = own().as_mut() {
-        own.events.push((Timestamp::now(), event::error(verb(), messages)));
+        own.events.push(event::error(verb(), messages));
     }
 }
 
 /// The clients of a run that failed.
 pub fn report(report: &Report) {
     let Some(own) = &mut *own() else { return };
-    let now = Timestamp::now();
-    own.events.extend(event::clients(report).into_iter().map(|event| (now, event)));
+    own.events.extend(event::clients(report));
 }
 
 /// Sends what was collected. `None` where there was nothing, else what became of it and of how many.
@@ -102,14 +98,16 @@ pub fn end() -> Option<(usize, Delivered)> {
         Err(why) => return Some((count, Delivered { sent: Vec::new(), why: Some(why) })),
     };
     let (redactor, home) = (held::redactor(), std::env::var("HOME").ok());
-    let item = |(at, mut body): (Timestamp, Json)| {
-        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid().simple().to_string();
-        event::complete(&mut body, &id, &at.to_string(), fleet.as_deref(), environment.as_deref());
-        scrub::scrub(&mut body, &redactor, home.as_deref());
-        Item { kind: "event", category: "error", body }
+    let item = |mut event: Event<'static>| -> Result<EnvelopeItem, serde_json::Error> {
+        event::complete(&mut event, fleet.as_deref(), environment.as_deref());
+        let mut fields = serde_json::to_value(&event)?;
+        scrub::scrub(&mut fields, &redactor, home.as_deref());
+        Ok(serde_json::from_value::<Event<'static>>(fields)?.into())
     };
-    let items = events.into_iter().map(item).collect();
-    Some((count, deliver(&dsn, items, LIMIT)))
+    match events.into_iter().map(item).collect() {
+        Ok(items) => Some((count, deliver(&dsn, items, LIMIT))),
+        Err(error) => Some((count, Delivered { sent: Vec::new(), why: Some(error.to_string()) })),
+    }
 }
 
 /// A panic is collected where it happens, in whatever thread, and printed as ever.
@@ -130,7 +128,7 @@ fn hear_panics() {
             if let Ok(mut own) = OWN.try_lock()
                 && let Some(own) = own.as_mut()
             {
-                own.events.push((Timestamp::now(), event::panic(verb(), &message, place)));
+                own.events.push(event::panic(verb(), &message, place));
             }
         }));
     });
