@@ -8,6 +8,7 @@ use super::App;
 use super::assemble::{Assembled, Assembler, NewSecrets, RunInfo};
 use super::builds;
 use super::context::Fleet;
+use super::deploys::{self, Deploys};
 use super::exit::{exit_of, refused, usage};
 use super::global::Limits;
 use super::past::Past;
@@ -164,6 +165,7 @@ pub fn ended(
     let mut assembler = Assembler::new(fleet, info.clone(), new_secrets)?;
     assembler.source_at.clone_from(&wish.source);
     let past = Past::read(fleet, clients, wish, previewing)?;
+    let mut deploys = if previewing { None } else { Deploys::of(fleet, wish.verb, &info) };
     let mut tired: BTreeMap<String, String> = BTreeMap::new();
     let mut jobs = Vec::new();
     let mut replaced: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -172,6 +174,9 @@ pub fn ended(
         if let Some(reason) = past.tired(client, &desired.desired.release.id) {
             tired.insert(client.name.to_string(), reason);
             continue;
+        }
+        if let Some(deploys) = &mut deploys {
+            deploys.add(fleet, client, &desired, wish.services)?;
         }
         desired.desired.release.bake = wish.policy.bake;
         desired.desired.overwrite_drift = options.overwrite_drift;
@@ -255,6 +260,10 @@ pub fn ended(
             return Err(error);
         }
         let sources: Vec<_> = assembler.sources().cloned().collect();
+        if let Some(deploys) = &mut deploys {
+            let pending = survey.hosts.iter().filter(|host| host.pending());
+            deploys.begins(pending.map(|host| host.job.target.name.as_str()));
+        }
         let hosts = builds::build(&mut run, survey.hosts, &sources).await;
         let waves = plan_waves(&hosts);
         execute(&mut run, hosts, &waves, wish, clients.len(), asked).await;
@@ -270,6 +279,9 @@ pub fn ended(
         // A rollback may run with the values from before, and so may a service that was left out.
         if wish.stages.contains(&Stage::Rollout) && wish.services.is_empty() {
             settle(fleet, &run.report, &replaced)?;
+        }
+        if let Some(deploys) = deploys {
+            deploys::tell_of(&mut run, deploys).await;
         }
         let report = run.report.clone();
         Ok((run.finish(), report))

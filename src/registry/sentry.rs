@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::client::Sentry;
 use super::notify::{SecretRef, reference};
-use super::values::{Dsn, Environment, Name, Ours, Slug, WebUrl};
+use super::values::{CronLine, Dsn, Environment, Name, Ours, Slug, WebUrl};
 use crate::diagnostic::{Fault, shown};
 use crate::toml_reader::{Placed, Table, Value, boolean, number, parsed, placed, secret, table};
 
@@ -38,6 +38,9 @@ pub struct SentryServer {
     pub errors: bool,
     /// Backups, checks and proofs check in.
     pub crons: bool,
+    /// When cron on this machine runs `check` and `backups prove`.
+    pub check_schedule: CronLine,
+    pub prove_schedule: CronLine,
     /// Updates make releases and deploys; not said means wherever a token and an organisation are known.
     pub releases: Option<bool>,
 }
@@ -50,6 +53,8 @@ impl Default for SentryServer {
             dsn: None,
             errors: false,
             crons: false,
+            check_schedule: CronLine::from(Ours("*/5 * * * *")),
+            prove_schedule: CronLine::from(Ours("30 4 * * *")),
             releases: None,
         }
     }
@@ -72,6 +77,8 @@ impl SentryServer {
         let dsn = server.optional("dsn", reference);
         let errors = server.optional("errors", boolean).unwrap_or_default();
         let crons = server.optional("crons", boolean).unwrap_or_default();
+        let check_schedule = server.optional("check_schedule", parsed(CronLine::parse));
+        let prove_schedule = server.optional("prove_schedule", parsed(CronLine::parse));
         let releases = server.optional("releases", boolean);
         if (errors || crons) && !written {
             let fault = Fault::new("is missing, and `errors` or `crons` need it");
@@ -81,7 +88,16 @@ impl SentryServer {
             let fault = Fault::new("is missing, and `releases` needs it");
             return server.missing("token", fault.expected("{ secret = \"NAME\" } or { env = \"NAME\" }"));
         }
-        Some(SentryServer { url: url.unwrap_or(usual.url), token, dsn, errors, crons, releases })
+        Some(SentryServer {
+            url: url.unwrap_or(usual.url),
+            token,
+            dsn,
+            errors,
+            crons,
+            check_schedule: check_schedule.unwrap_or(usual.check_schedule),
+            prove_schedule: prove_schedule.unwrap_or(usual.prove_schedule),
+            releases,
+        })
     }
 
     #[must_use]
@@ -92,6 +108,8 @@ impl SentryServer {
             "dsn": self.dsn.as_ref().map(SecretRef::to_json),
             "errors": self.errors,
             "crons": self.crons,
+            "check_schedule": self.check_schedule,
+            "prove_schedule": self.prove_schedule,
             "releases": self.releases,
         })
     }

@@ -153,6 +153,28 @@ impl Api {
         self.ask("GET", path, None, purpose)
     }
 
+    /// All of a list, page by page, as far as `most` pages go. Of the link to the next one only its cursor is taken.
+    ///
+    /// # Errors
+    /// As [`ApiError`] says.
+    pub(super) fn list(&self, path: &str, purpose: Purpose<'_>, most: usize) -> Result<Vec<Json>, ApiError> {
+        let (mut all, mut query) = (Vec::new(), String::new());
+        for _ in 0..most {
+            let answer = self.request("GET", &format!("{path}{query}"), None, purpose)?;
+            if !answer.ok() {
+                return Err(self.refusal(&answer, purpose));
+            }
+            let page: Vec<Json> =
+                serde_json::from_slice(&answer.body).map_err(|_| self.shape(purpose.what))?;
+            all.extend(page);
+            match answer.header("link").and_then(next_cursor) {
+                Some(cursor) => query = format!("?cursor={cursor}"),
+                None => break,
+            }
+        }
+        Ok(all)
+    }
+
     /// # Errors
     /// As [`ApiError`] says.
     pub fn post(&self, path: &str, body: &Json, purpose: Purpose<'_>) -> Result<Json, ApiError> {
@@ -273,4 +295,14 @@ impl Api {
         let text = detail.unwrap_or_default().replace(self.token.reveal().as_str(), "***");
         clean(text.lines().next().unwrap_or_default()).chars().take(SAID).collect()
     }
+}
+
+/// The cursor of the next page, where there is one:
+/// `<...>; rel="next"; results="true"; cursor="100:1:0"`.
+fn next_cursor(link: &str) -> Option<String> {
+    let next =
+        link.split(", ").find(|part| part.contains("rel=\"next\"") && part.contains("results=\"true\""))?;
+    let cursor = next.split("cursor=\"").nth(1)?.split('"').next()?;
+    let plain = !cursor.is_empty() && cursor.bytes().all(|b| b.is_ascii_digit() || b == b':');
+    plain.then(|| cursor.to_owned())
 }
