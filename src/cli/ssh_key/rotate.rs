@@ -147,10 +147,12 @@ fn body(line: &str) -> anyhow::Result<Key<'_>> {
     Key::of(line).ok_or_else(|| refused("the key has no public half that could be let in"))
 }
 
+/// What is wrong with a client, and what to do about it.
+type Trouble = (String, Option<String>);
+
 /// What every server said to one thing.
 struct Told {
-    /// By client: what is wrong, and what to do about it.
-    list: Vec<(String, Option<(String, Option<String>)>)>,
+    list: Vec<(String, Option<Trouble>)>,
     exit: ExitKind,
 }
 
