@@ -95,6 +95,7 @@ fn a_real_server_is_set_up_takes_events_apart_by_environment_and_gives_them_back
     }
     wanted.sort();
     let word = |value: &Value| value.as_str().unwrap().to_owned();
+    let at = |event: &Value| event["timestamp"].as_f64().unwrap();
     let mut there: Vec<_> = server
         .events(project)
         .iter()
@@ -112,7 +113,7 @@ fn a_real_server_is_set_up_takes_events_apart_by_environment_and_gives_them_back
         let environment = record["configured"]["environment"].as_str().unwrap();
         assert_eq!((&record["client"], &record["server"]["project"]), (&json!(client), &json!("town-halls")));
         let newest = server.events(project).into_iter().filter(|data| data["environment"] == environment);
-        let newest = newest.max_by_key(|data| word(&data["timestamp"])).unwrap();
+        let newest = newest.max_by(|a, b| at(a).total_cmp(&at(b))).unwrap();
         assert_eq!(record["server"]["last"]["id"], word(&newest["event_id"]).replace('-', ""), "{record:#}");
     }
     shows_none(&status, &secrets);

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub const TOKEN: &str = "sntrys_Poison5tub7Q2xK9";
@@ -234,12 +235,14 @@ impl State {
         let line = lines.next().unwrap();
         assert_eq!(item["length"], line.len(), "the length of an item is that of its line");
         let event: Value = serde_json::from_str(line).unwrap();
-        assert_eq!((&head["event_id"], &item["type"]), (&event["event_id"], &json!("event")));
+        let id = head["event_id"].as_str().unwrap().replace('-', "");
+        assert_eq!((json!(id), &item["type"]), (event["event_id"].clone(), &json!("event")));
+        let at = Timestamp::from_millisecond((event["timestamp"].as_f64().unwrap() * 1000.0) as i64).unwrap();
         let title = event["exception"]["values"][0]["value"].clone();
         self.events.push(json!({
             "id": event["event_id"], "eventID": event["event_id"], "groupID": "1", "projectID": number.to_string(),
             "event.type": "error", "title": title, "message": title, "location": null, "culprit": "", "platform": "other",
-            "user": null, "dateCreated": event["timestamp"], "crashFile": null, "metadata": { "title": "x" },
+            "user": null, "dateCreated": at.to_string(), "crashFile": null, "metadata": { "title": "x" },
             "tags": [{ "key": "level", "value": "error" }, { "key": "environment", "value": event["environment"] }],
         }));
         (200, json!({ "id": event["event_id"] }))
