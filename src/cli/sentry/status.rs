@@ -40,6 +40,10 @@ pub struct Args {
     #[arg(long)]
     pub no_server: bool,
 
+    /// Show whole DSNs, keys and all
+    #[arg(long)]
+    pub reveal: bool,
+
     #[command(flatten)]
     pub limits: Limits,
 }
@@ -56,6 +60,11 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         }
         _ => true,
     };
+    if args.reveal {
+        for (one, client) in looked.list.iter_mut().zip(&clients) {
+            one.configured.dsn = client.sentry.dsn.as_ref().map(|dsn| dsn.shown(true));
+        }
+    }
     show(app, &looked.list, api.is_some())?;
     match look::exit(&looked) {
         ExitKind::Ok if !asked => Ok(ExitKind::ClientFailed),
@@ -71,15 +80,16 @@ pub fn show(app: &App, list: &[Sentry], server: bool) -> anyhow::Result<()> {
     if app.global.json {
         return list.iter().try_for_each(|one| app.out(&serde_json::to_string(one)?));
     }
-    let mut table = Table::new([
+    let asked = server.then(|| Column::new("last event").droppable(1));
+    let columns = [
         Column::new("client").at_least(8),
         Column::new("sentry"),
         Column::new("environment").at_least(8),
         Column::new("says").droppable(2),
         Column::new("release").droppable(3),
-        Column::new("last event").droppable(1),
         Column::new("dsn").droppable(4),
-    ]);
+    ];
+    let mut table = Table::new(columns.into_iter().chain(asked));
     for one in list {
         let app = one.application.clone().unwrap_or_default();
         let role = match one.state {
@@ -87,15 +97,15 @@ pub fn show(app: &App, list: &[Sentry], server: bool) -> anyhow::Result<()> {
             State::Off | State::Unknown => Role::Faint,
             State::Wrong | State::Unreachable => Role::Bad,
         };
-        table.row([
+        let cells = [
             Cell::new(Role::Strong, &one.client),
             Cell::new(role, one.state.word()),
             one.configured.environment.as_str().into(),
             says(one).into(),
             app.release.unwrap_or_default().into(),
-            if server { last(one) } else { String::new() }.into(),
             one.configured.dsn.clone().unwrap_or_else(|| nothing(one).to_owned()).into(),
-        ]);
+        ];
+        table.row(cells.into_iter().chain(server.then(|| last(one).into())));
     }
     app.table(&table)?;
     let mut told: Vec<(&str, &str, Vec<&str>)> = Vec::new();
