@@ -12,6 +12,7 @@ mod boundaries;
 mod certificate;
 mod check;
 mod cuts;
+mod deploys;
 mod doctor;
 mod fault_table;
 mod hooks;
