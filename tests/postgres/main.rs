@@ -14,6 +14,7 @@ mod prove;
 #[expect(dead_code, reason = "the tests of notifications use all of it")]
 mod receivers;
 mod remote;
+mod restore;
 mod rig;
 mod server;
 #[path = "../support/sshd.rs"]
