@@ -17,6 +17,7 @@ mod fault_table;
 mod hooks;
 mod lease;
 mod logs;
+mod prove;
 mod provision;
 mod pull;
 mod reach;

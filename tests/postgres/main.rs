@@ -8,6 +8,7 @@ mod backup;
 mod bucket;
 mod cron;
 mod hooks;
+mod keys;
 mod kills;
 mod prove;
 #[path = "../cli/notify/receivers.rs"]
