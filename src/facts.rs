@@ -12,7 +12,7 @@ use base64::Engine as _;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-pub use derived::Dump;
+pub use derived::{Dump, Reporter};
 use parts::plain_id;
 pub use parts::{Container, FileFact, GateSpec, Lease, OldFile, ReleaseFact, ReleaseMark, State, Unit};
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ureq::Agent;
 use ureq::config::ConfigBuilder;
+use ureq::http::HeaderMap;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// Longest answer that is read, in bytes.
@@ -23,6 +24,7 @@ pub struct Http(Agent);
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
+    headers: HeaderMap,
     pub body: Vec<u8>,
 }
 
@@ -85,6 +87,32 @@ impl Http {
         body: Option<&[u8]>,
         most: u64,
     ) -> Result<Answer, HttpError> {
+        let (answer, whole) = self.exchange(method, url, headers, body, most)?;
+        if whole { Ok(answer) } else { Err(HttpError(format!("it answers with more than {most} bytes"))) }
+    }
+
+    /// # Errors
+    /// When no whole answer came in time.
+    pub fn get(&self, url: &str) -> Result<Answer, HttpError> {
+        // What an endless answer says does not matter once its status is known.
+        self.exchange("GET", url, &[], None, MOST).map(|(answer, _)| answer)
+    }
+
+    /// # Errors
+    /// As [`Http::get`].
+    pub fn post(&self, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, HttpError> {
+        self.exchange("POST", url, headers, Some(body), MOST).map(|(answer, _)| answer)
+    }
+
+    /// One request, and whether its answer is whole; one that is too long has no body here.
+    fn exchange(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+        most: u64,
+    ) -> Result<(Answer, bool), HttpError> {
         let mut request = ureq::http::Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -96,30 +124,12 @@ impl Http {
         };
         let mut answer = answer.map_err(|error| explain(&error))?;
         let status = answer.status().as_u16();
-        let body =
-            answer.body_mut().with_config().limit(most).read_to_vec().map_err(|error| match error {
-                ureq::Error::BodyExceedsLimit(_) => {
-                    HttpError(format!("it answers with more than {most} bytes"))
-                }
-                other => explain(&other),
-            })?;
-        Ok(Answer { status, body })
-    }
-
-    /// # Errors
-    /// When no whole answer came in time.
-    pub fn get(&self, url: &str) -> Result<Answer, HttpError> {
-        read(self.0.get(url).call())
-    }
-
-    /// # Errors
-    /// As [`Http::get`].
-    pub fn post(&self, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, HttpError> {
-        let mut request = self.0.post(url);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        read(request.send(body))
+        let headers = answer.headers().clone();
+        let (body, whole) = match answer.body_mut().with_config().limit(most).read_to_vec() {
+            Err(ureq::Error::BodyExceedsLimit(_)) => (Vec::new(), false),
+            other => (other.map_err(|error| explain(&error))?, true),
+        };
+        Ok((Answer { status, headers, body }, whole))
     }
 }
 
@@ -128,18 +138,12 @@ impl Answer {
     pub fn ok(&self) -> bool {
         (200..300).contains(&self.status)
     }
-}
 
-fn read(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, HttpError> {
-    let mut answer = answer.map_err(|error| explain(&error))?;
-    let status = answer.status().as_u16();
-    let body = answer.body_mut().with_config().limit(MOST).read_to_vec();
-    // What an endless answer says does not matter once its status is known.
-    let body = match body {
-        Err(ureq::Error::BodyExceedsLimit(_)) => Vec::new(),
-        other => other.map_err(|error| explain(&error))?,
-    };
-    Ok(Answer { status, body })
+    /// One header; none where it is no text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
 }
 
 /// In words of our own: those of the library may quote the address.

@@ -46,7 +46,8 @@ LIST
     sentry_servers
 }
 
-# What is sent to Sentry is looked at in Kent, and Sentry's own client speaks to the tests' stub of its API.
+# What is sent to Sentry is looked at in Kent, and read back from Bugsink; Sentry's own client speaks to the tests'
+# stub of its API.
 sentry_servers() {
     local venv=$TOOLS_DIR/kent client=$TOOLS_DIR/sentry-cli version=3.8.0 arch
     if ! "$venv/bin/kent-server" --help >/dev/null 2>&1; then
@@ -63,6 +64,13 @@ sentry_servers() {
             tar -xz -C "$client" --strip-components=1
     fi
     echo "test: Kent $("$venv/bin/python" -c 'import kent; print(kent.__version__)'), $("$client/bin/sentry-cli" --version)"
+    venv=$TOOLS_DIR/bugsink
+    if [ ! -x "$venv/bin/bugsink-manage" ] || [ ! -x "$venv/bin/gunicorn" ]; then
+        echo "test: installing Bugsink from PyPI below target/"
+        rm -rf "$venv"
+        python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check bugsink==2.6.1
+    fi
+    echo "test: $("$venv/bin/python" -c 'from importlib.metadata import version; print("Bugsink", version("bugsink"))')"
 }
 
 # A storage that speaks S3 (moto), in an environment of its own.

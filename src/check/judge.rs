@@ -146,12 +146,17 @@ fn application(wanted: &Wanted, facts: &Facts, list: &mut List<'_>) {
     if let Some(path) = &wanted.sentry_path
         && let Some((state, _)) = facts.sentry(path)
     {
-        let on = matches!(state.as_str(), "ok" | "enabled" | "active" | "on" | "true");
-        if !on {
-            list.bad("sentry", format!("sentry is {state}"), format!("fleet update {client}"));
+        if !sentry_is_on(&state) {
+            list.bad("sentry", format!("sentry is {state}"), format!("fleet sentry status {client}"));
         }
         list.well("sentry");
     }
+}
+
+/// Whether a word of a health answer says that errors are reported.
+#[must_use]
+pub fn sentry_is_on(state: &str) -> bool {
+    matches!(state, "ok" | "enabled" | "active" | "on" | "true")
 }
 
 fn certificate(wanted: &Wanted, facts: &Facts, list: &mut List<'_>) {

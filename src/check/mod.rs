@@ -7,7 +7,7 @@ mod judge;
 mod memory;
 mod pulled;
 
-pub use judge::{Clock, Wanted, judge, unreachable};
+pub use judge::{Clock, Wanted, judge, sentry_is_on, unreachable};
 pub use memory::{Change, Memory, SCHEMA as MEMORY_SCHEMA};
 pub use pulled::Pulled;
 

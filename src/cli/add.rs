@@ -17,7 +17,7 @@ use crate::registry::values::{Address, Domain, Email, FilePath, Jump, Name, Tag,
 use crate::registry::{Client, Registry};
 
 /// How long one edit waits for another.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Add a client to clients.toml
 ///

@@ -53,6 +53,8 @@ pub struct Assembled {
     pub first_secrets: bool,
     /// Names of secrets whose former values are kept until the host runs with the new ones.
     pub replaced: Vec<String>,
+    /// What the application tells Sentry that it is.
+    pub sentry_release: String,
 }
 
 /// A client's rendered files and what they were made from.
@@ -224,7 +226,8 @@ impl<'f> Assembler<'f> {
             at: self.info.at.clone(),
         };
         let replaced = made.former.keys().cloned().collect();
-        Ok(Assembled { desired, redactor, first_secrets: made.first_secrets, replaced })
+        let sentry_release = made.stack.sentry_release(&made.images, &made.release.version);
+        Ok(Assembled { desired, redactor, first_secrets: made.first_secrets, replaced, sentry_release })
     }
 
     fn source(&mut self, stack: &Stack) -> anyhow::Result<Option<Arc<Snapshot>>> {

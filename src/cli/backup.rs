@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::App;
 use super::assemble::RunInfo;
 use super::context::Fleet;
+use super::crons::Crons;
 use super::exit::exit_of;
 use super::global::Limits;
 use super::repositories;
@@ -114,12 +115,17 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         clients.retain(|client| matches!(due(client), Some(Due::Now { .. })));
     }
     let telling = Telling::start(app, &fleet, Topic::Backup);
+    let crons = if clients.is_empty() { None } else { Crons::backups(app, &fleet, &clients) };
     let ran = match clients.is_empty() {
         true => Ok((ExitKind::Ok, None)),
         false => pull(app, &fleet, &vault, args, &clients, &info),
     };
     if let Ok((_, Some(report))) = &ran {
         note_failures(app, &fleet, report, &before);
+    }
+    if let Some(crons) = crons {
+        let report = ran.as_ref().ok().and_then(|(_, report)| report.as_ref());
+        crons.end(|client| report.is_some_and(|report| is_saved(report, client)));
     }
     if let Some(telling) = telling {
         let standing = || chosen.iter().any(|client| remembered(&fleet, client).failure.is_some());
@@ -145,6 +151,11 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         app.tell("nothing is due; `fleet backup --due --dry-run` shows when each client's turn is\n");
     }
     Ok(exit)
+}
+
+fn is_saved(report: &Report, client: Option<&str>) -> bool {
+    let host = report.hosts.iter().find(|host| Some(host.client.as_str()) == client);
+    host.is_some_and(|host| matches!(host.outcome, Outcome::Changed { .. } | Outcome::Unchanged))
 }
 
 fn remembered(fleet: &Fleet, client: &Client) -> State {

@@ -8,6 +8,7 @@ use super::App;
 use super::assemble::{Assembled, Assembler, NewSecrets, RunInfo};
 use super::builds;
 use super::context::Fleet;
+use super::deploys::{self, Deploys};
 use super::exit::{exit_of, refused, usage};
 use super::global::Limits;
 use super::past::Past;
@@ -71,6 +72,10 @@ pub struct Wish<'a> {
     pub info: RunInfo,
     /// Say with exit code 5 whether anything would change, and change nothing.
     pub check: bool,
+    /// Releases that clients must have now: where another one serves, more would change than is meant.
+    pub from: BTreeMap<String, String>,
+    /// What is done on this machine once it is sure that hosts are changed, and before the first is.
+    pub first: Option<Box<dyn Fn() -> anyhow::Result<()> + 'a>>,
 }
 
 impl<'a> Wish<'a> {
@@ -94,7 +99,16 @@ impl<'a> Wish<'a> {
             source: None,
             info: new_run(),
             check: false,
+            from: BTreeMap::new(),
+            first: None,
         }
+    }
+
+    /// Other changes wait for this host, which would go along.
+    fn has_more(&self, host: &Surveyed) -> bool {
+        let serves = host.facts.state.as_ref().map(|state| state.release.as_str());
+        let Some((from, serves)) = self.from.get(&host.job.target.name).zip(serves) else { return false };
+        serves != from && serves != host.job.desired.release.id
     }
 }
 
@@ -151,6 +165,7 @@ pub fn ended(
     let mut assembler = Assembler::new(fleet, info.clone(), new_secrets)?;
     assembler.source_at.clone_from(&wish.source);
     let past = Past::read(fleet, clients, wish, previewing)?;
+    let mut deploys = if previewing { None } else { Deploys::of(fleet, wish.verb, &info) };
     let mut tired: BTreeMap<String, String> = BTreeMap::new();
     let mut jobs = Vec::new();
     let mut replaced: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -159,6 +174,9 @@ pub fn ended(
         if let Some(reason) = past.tired(client, &desired.desired.release.id) {
             tired.insert(client.name.to_string(), reason);
             continue;
+        }
+        if let Some(deploys) = &mut deploys {
+            deploys.add(fleet, client, &desired, wish.services)?;
         }
         desired.desired.release.bake = wish.policy.bake;
         desired.desired.overwrite_drift = options.overwrite_drift;
@@ -198,10 +216,13 @@ pub fn ended(
             let outcome = Outcome::Skipped { reason: reason.clone(), expected };
             run.engine.emitter.emit(Some(name), EventKind::HostFinished { outcome, seconds: 0.0 });
         }
-        let survey = run.drive(async |engine| engine.survey(jobs).await).await;
+        let mut survey = run.drive(async |engine| engine.survey(jobs).await).await;
         if previewing {
             return Ok((show_only(app, run, survey.hosts, wish.check, &info.run).await, Report::default()));
         }
+        let (more, fit) = survey.hosts.into_iter().partition(|host| wish.has_more(host));
+        survey.hosts = fit;
+        run.drive(async |engine| engine.dismiss(more, more_waits).await).await;
         if wish.all_or_none && refused_by_plan(&run.report) {
             let outcome = |_: &Surveyed| Outcome::skipped("another client cannot; none was touched");
             run.drive(async |engine| engine.dismiss(survey.hosts, outcome).await).await;
@@ -230,7 +251,19 @@ pub fn ended(
             }
             true
         };
+        if let Some(first) = wish.first.as_ref().filter(|_| !survey.hosts.is_empty())
+            && let Err(error) = first()
+        {
+            let outcome = |_: &Surveyed| Outcome::skipped("not begun");
+            run.drive(async |engine| engine.dismiss(survey.hosts, outcome).await).await;
+            run.finish();
+            return Err(error);
+        }
         let sources: Vec<_> = assembler.sources().cloned().collect();
+        if let Some(deploys) = &mut deploys {
+            let pending = survey.hosts.iter().filter(|host| host.pending());
+            deploys.begins(pending.map(|host| host.job.target.name.as_str()));
+        }
         let hosts = builds::build(&mut run, survey.hosts, &sources).await;
         let waves = plan_waves(&hosts);
         execute(&mut run, hosts, &waves, wish, clients.len(), asked).await;
@@ -246,6 +279,9 @@ pub fn ended(
         // A rollback may run with the values from before, and so may a service that was left out.
         if wish.stages.contains(&Stage::Rollout) && wish.services.is_empty() {
             settle(fleet, &run.report, &replaced)?;
+        }
+        if let Some(deploys) = deploys {
+            deploys::tell_of(&mut run, deploys).await;
         }
         let report = run.report.clone();
         Ok((run.finish(), report))
@@ -284,6 +320,20 @@ async fn execute(
             }
             return;
         }
+    }
+}
+
+fn more_waits(host: &Surveyed) -> Outcome {
+    let client = &host.job.target.name;
+    Outcome::Failed {
+        fault: Fault {
+            step: PLANNING.to_owned(),
+            message: "other changes wait for it, and would go along".to_owned(),
+            lines: Vec::new(),
+            hint: Some(format!(
+                "see them with `fleet update {client} --dry-run`; `fleet update {client}` first"
+            )),
+        },
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::App;
 use super::context::Fleet;
+use super::crons::Crons;
 use super::global::Limits;
 use super::looking::{self, Looked};
 use super::targets::Targets;
@@ -64,6 +65,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let lock = fleet.state_dir().join("locks/check.lock");
     let held = if args.no_notify { None } else { Some(FileLock::acquire(&lock, PATIENCE)?) };
     let telling = held.as_ref().and_then(|_| Telling::start(app, &fleet, Topic::Check));
+    let crons = held.as_ref().and_then(|_| Crons::check(app, &fleet));
     let Looked { list, interrupted } = match looking::look(app, &fleet, "check", &clients, &args.limits, true)
     {
         Ok(looked) => looked,
@@ -71,10 +73,16 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
             if let Some(telling) = &telling {
                 telling.end("check: not done", Vec::new(), super::exit::exit_of(&error));
             }
+            if let Some(crons) = crons {
+                crons.end(|_| false);
+            }
             return Err(error);
         }
     };
     let exit = looking::exit(&list, interrupted);
+    if let Some(crons) = crons {
+        crons.end(|_| exit == ExitKind::Ok);
+    }
     let mut memory = Memory::default();
     let mut changes = Vec::new();
     let now = Timestamp::now().as_second();

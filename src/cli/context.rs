@@ -108,24 +108,14 @@ impl Fleet {
         chosen: impl Fn(&Channel) -> bool,
     ) -> (Vec<notify::Opened>, Vec<(String, notify::Refusal)>) {
         let mut vars = notify::Vars::new();
-        let mut vault = None;
+        let mut unreadable = None;
         let channels: Vec<&Channel> = self.registry.notify.iter().filter(|one| chosen(one)).collect();
         for reference in channels.iter().flat_map(|channel| channel.secrets()) {
-            let value = match reference {
-                SecretRef::Env(name) => std::env::var(name).ok().map(Secret::new),
-                SecretRef::Vault(name) => {
-                    let secrets = vault.get_or_insert_with(|| {
-                        self.vault().and_then(|vault| Ok(vault.read_optional(crate::vault::FLEET)?))
-                    });
-                    match secrets {
-                        Ok(secrets) => secrets.as_ref().and_then(|secrets| secrets.get(name).cloned()),
-                        Err(_) => None,
-                    }
-                }
-            };
-            vars.extend(value.map(|value| (reference.clone(), value)));
+            match self.look_up(reference) {
+                Ok(value) => vars.extend(value.map(|value| (reference.clone(), value))),
+                Err(error) => unreadable = unreadable.or_else(|| Some(format!("{error:#}"))),
+            }
         }
-        let unreadable = vault.and_then(Result::err).map(|error| format!("{error:#}"));
         let (mut opened, mut refused) = (Vec::new(), Vec::new());
         for channel in channels {
             match (notify::Opened::new(channel, &vars, &self.dir), &unreadable) {
@@ -145,18 +135,10 @@ impl Fleet {
     /// A secret that is named and not there, or that is no address.
     pub fn ping_of(&self, client: &Client) -> anyhow::Result<Option<Secret<String>>> {
         let Some(reference) = &client.checks.ping else { return Ok(None) };
-        let (value, hint) = match reference {
-            SecretRef::Env(name) => (std::env::var(name).ok(), format!("set {name} where fleet runs")),
-            SecretRef::Vault(name) => {
-                let secrets = self.vault()?.read_optional(crate::vault::FLEET)?;
-                let value = secrets.and_then(|secrets| Some(secrets.get(name)?.reveal().clone()));
-                (value, format!("fleet secrets set --fleet {name}"))
-            }
-        };
         let plain = |url: &String| {
             url.starts_with("http") && url.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
         };
-        match value.filter(plain) {
+        match self.look_up(reference)?.map(|value| value.reveal().clone()).filter(plain) {
             Some(url) => {
                 let url = url.replace("{client}", &client.name);
                 Ok(Some(Secret::new(url.trim_end_matches('/').to_owned())))
@@ -166,7 +148,7 @@ impl Fleet {
                 client.name,
                 reference.name()
             ))
-            .hint(hint)),
+            .hint(how_to_set(reference))),
         }
     }
 
@@ -175,20 +157,25 @@ impl Fleet {
     /// # Errors
     /// When it is not set.
     pub fn secret(&self, reference: &SecretRef, what: &str) -> anyhow::Result<Secret<String>> {
-        let (value, hint) = match reference {
-            SecretRef::Env(name) => (
-                std::env::var(name).ok().map(Secret::new),
-                format!("set {name} where fleet runs, in cron's file too"),
-            ),
+        self.look_up(reference)?.ok_or_else(|| {
+            super::exit::refused(format!("{what}: {} is not set", reference.name()))
+                .hint(how_to_set(reference))
+        })
+    }
+
+    /// What a reference names; nothing where it is not set or empty.
+    ///
+    /// # Errors
+    /// Secrets that cannot be read.
+    fn look_up(&self, reference: &SecretRef) -> anyhow::Result<Option<Secret<String>>> {
+        let value = match reference {
+            SecretRef::Env(name) => std::env::var(name).ok().map(Secret::new),
             SecretRef::Vault(name) => {
                 let secrets = self.vault()?.read_optional(crate::vault::FLEET)?;
-                let value = secrets.and_then(|secrets| secrets.get(name).cloned());
-                (value, format!("fleet secrets set --fleet {name}"))
+                secrets.and_then(|secrets| secrets.get(name).cloned())
             }
         };
-        value.filter(|value| !value.reveal().is_empty()).ok_or_else(|| {
-            super::exit::refused(format!("{what}: {} is not set", reference.name())).hint(hint)
-        })
+        Ok(value.filter(|value| !value.reveal().is_empty()))
     }
 
     /// The same with the identity that `fleet init` made, whatever --identity says.
@@ -254,5 +241,12 @@ impl Fleet {
     pub fn path(&self, relative: &str) -> PathBuf {
         let path = Path::new(relative);
         if path.is_absolute() { path.to_owned() } else { self.dir.join(path) }
+    }
+}
+
+fn how_to_set(reference: &SecretRef) -> String {
+    match reference {
+        SecretRef::Env(name) => format!("set {name} where fleet runs, in cron's file too"),
+        SecretRef::Vault(name) => format!("fleet secrets set --fleet {name}"),
     }
 }

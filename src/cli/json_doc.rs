@@ -113,6 +113,18 @@ fn the_state_is_the_state() {
 }
 
 #[test]
+fn what_is_said_of_sentry_has_its_fields() {
+    use crate::status::sentry::{Application, Last, Problem, Sentry, Server};
+    let text = "[fleet]\nname = 'f'\nstack = 's'\n[clients.a]\ndomain = 'a.example.fr'\nip = '192.0.2.1'\n";
+    let registry = Registry::parse(text, "x").unwrap();
+    let mut real = Sentry::configured(&registry.clients[0]);
+    real.application = Some(Application::default());
+    real.server = Some(Server { last: Some(Last::default()), ..Server::default() });
+    real.add(Problem::new("", ""));
+    same_fields("fleet.sentry/1", &serde_json::to_value(&real).unwrap(), &[]);
+}
+
+#[test]
 fn the_status_has_its_fields() {
     let expected = Expected {
         domain: wish::DOMAIN.into(),

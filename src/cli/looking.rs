@@ -8,6 +8,7 @@ use super::database;
 use super::global::Limits;
 use crate::backup::State;
 use crate::check::{self, Clock};
+use crate::engine::Answer;
 use crate::event::{ExitKind, Outcome};
 use crate::facts::Facts;
 use crate::ops::probe::{Own, Question, probe};
@@ -42,31 +43,38 @@ pub fn look(
         let stack = fleet.stack(client)?;
         let own = if own { stack.checks.as_slice() } else { &[] };
         expected.push(wanted(fleet, &stack, client, own));
-        questions.push((fleet.target(client), question(&stack, client, own)));
+        questions.push((fleet.target(client), ask(&question(&stack, client, own))));
     }
     let answers = app.ask(fleet, verb, questions, limits)?;
-    let list = expected.iter().zip(answers.answers).map(|(wanted, answer)| match answer.result {
-        Ok(output) => match Facts::parse(&output.stdout) {
-            Ok(facts) => {
-                // The host was asked at some time within its turn.
-                let asked = answer.ended.saturating_sub(answer.seconds.ceil() as i64);
-                let clock = Clock { asked, answered: answer.ended };
-                Status::of(wanted, &facts, answer.seconds, Some(clock))
-            }
-            Err(error) => {
-                let said = crate::secret::clean_bytes(&output.stderr);
-                let detail = said.lines().next().unwrap_or_default().to_owned();
-                let hint = format!("fleet test-ssh {}", wanted.judged.client);
-                Status::unreachable(wanted, format!("{error} {detail}"), Some(hint), answer.seconds)
-            }
-        },
-        Err(outcome) => {
-            let fault = outcome.fault().cloned();
-            let message = fault.as_ref().map_or_else(|| reason(&outcome), |fault| fault.message.clone());
-            Status::unreachable(wanted, message, fault.and_then(|fault| fault.hint), answer.seconds)
+    let list = expected.iter().zip(answers.answers).map(|(wanted, answer)| match facts(&answer) {
+        Ok(facts) => {
+            // The host was asked at some time within its turn.
+            let asked = answer.ended.saturating_sub(answer.seconds.ceil() as i64);
+            let clock = Clock { asked, answered: answer.ended };
+            Status::of(wanted, &facts, answer.seconds, Some(clock))
         }
+        Err((message, hint)) => Status::unreachable(wanted, message, hint, answer.seconds),
     });
     Ok(Looked { list: list.collect(), interrupted: answers.interrupted })
+}
+
+/// What a host answered to a probe, or why not and what to do.
+///
+/// # Errors
+/// When it was not reached, or its answer was cut.
+pub fn facts(answer: &Answer) -> Result<Facts, (String, Option<String>)> {
+    match &answer.result {
+        Ok(output) => Facts::parse(&output.stdout).map_err(|error| {
+            let said = crate::secret::clean_bytes(&output.stderr);
+            let detail = said.lines().next().unwrap_or_default().to_owned();
+            (format!("{error} {detail}"), Some(format!("fleet test-ssh {}", answer.client)))
+        }),
+        Err(outcome) => {
+            let fault = outcome.fault().cloned();
+            let message = fault.as_ref().map_or_else(|| reason(outcome), |fault| fault.message.clone());
+            Err((message, fault.and_then(|fault| fault.hint)))
+        }
+    }
 }
 
 /// The exit code of a look: 0 when every client is well.
@@ -151,9 +159,16 @@ fn reason(outcome: &Outcome) -> String {
     }
 }
 
+/// The command that asks.
+#[must_use]
+pub fn ask(question: &Question) -> Cmd {
+    probe(question).timeout(Duration::from_secs(60))
+}
+
 /// What to ask a client's host.
-fn question(stack: &Stack, client: &Client, own: &[Check]) -> Cmd {
-    probe(&Question {
+#[must_use]
+pub fn question(stack: &Stack, client: &Client, own: &[Check]) -> Question {
+    Question {
         stack: stack.name.clone(),
         domain: client.domain.to_string(),
         units: vec!["docker.service".into(), "cron.service".into()],
@@ -175,8 +190,7 @@ fn question(stack: &Stack, client: &Client, own: &[Check]) -> Cmd {
             })
             .collect(),
         ..Question::default()
-    })
-    .timeout(Duration::from_secs(60))
+    }
 }
 
 /// What its answer is judged by.

@@ -13,7 +13,9 @@ mod change;
 mod check;
 mod completions;
 mod context;
+mod crons;
 mod database;
+mod deploys;
 mod doctor;
 mod exec;
 mod exit;
@@ -43,6 +45,7 @@ mod rollback;
 mod running;
 mod runs;
 mod secrets;
+mod sentry;
 mod show;
 mod ssh;
 mod ssh_key;
@@ -106,6 +109,7 @@ enum Command {
     Ssh(ssh::Args),
     Exec(exec::Args),
     Notify(notify::Args),
+    Sentry(sentry::Args),
     Runs(runs::Args),
     Lock(lock::Args),
     Completions(completions::Args),
@@ -185,6 +189,7 @@ fn dispatch(app: &App, command: &Command) -> anyhow::Result<ExitKind> {
         Command::Ssh(args) => ssh::run(app, args),
         Command::Exec(args) => exec::run(app, args),
         Command::Notify(args) => notify::run(app, args),
+        Command::Sentry(args) => sentry::run(app, args),
         Command::Lock(args) => lock::run(app, args),
         Command::Runs(args) => runs::run(app, args),
         Command::Completions(args) => completions::run(app, args),

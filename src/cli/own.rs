@@ -13,6 +13,7 @@ use crate::registry::values::Dsn;
 use crate::secret::Secret;
 use crate::sentry::own;
 use crate::ui;
+use crate::vault::Vault;
 
 /// Names the DSN before any registry is read.
 const VARIABLE: &str = "FLEET_SENTRY_DSN";
@@ -31,7 +32,7 @@ pub fn verb(matches: &clap::ArgMatches) -> String {
 pub struct Reporting(());
 
 impl Reporting {
-    /// Without the variable nothing is done.
+    /// Without the variable nothing is done here; [`opened`] may begin it later.
     #[must_use]
     pub fn begin(verb: &str) -> Reporting {
         own::command(verb);
@@ -73,8 +74,29 @@ impl Drop for Reporting {
     }
 }
 
-/// A registry was read: what is secret in it is known from here on.
+/// A registry was read: `[fleet.sentry]` may ask for reports, and what is secret in it is known from here on.
 pub fn opened(fleet: &Fleet) {
+    let settings = &fleet.registry.fleet.sentry;
+    if let Some(reference) = settings.dsn.as_ref().filter(|_| settings.errors && !own::is_on()) {
+        let (reference, dir, identity) = (reference.clone(), fleet.dir.clone(), fleet.identity.clone());
+        let extra: Vec<String> = fleet.registry.fleet.recipients.iter().map(ToString::to_string).collect();
+        own::begin(Box::new(move || {
+            let value = match &reference {
+                SecretRef::Env(name) => std::env::var(name).ok().map(Secret::new),
+                SecretRef::Vault(name) => Vault::open(&dir, &extra, identity)
+                    .and_then(|vault| vault.read_optional(crate::vault::FLEET))
+                    .map_err(|error| format!("the DSN of [fleet.sentry] cannot be read: {error}"))?
+                    .and_then(|secrets| secrets.get(name).cloned()),
+            };
+            let name = reference.name();
+            let value = value.ok_or_else(|| format!("{name}, the DSN of [fleet.sentry], is not set"))?;
+            Dsn::parse(value.reveal()).map_err(|fault| format!("{name}: {fault}"))
+        }));
+    }
+    if settings.token.is_some() {
+        // What git says of a release may hold one too.
+        held::keep();
+    }
     if !own::is_on() {
         return;
     }

@@ -10,6 +10,7 @@ use super::App;
 use super::ask::Yes;
 use super::change::{self, Options, Wish};
 use super::context::Fleet;
+use super::crons;
 use super::exit::refused;
 use super::global::Limits;
 use super::repositories;
@@ -80,6 +81,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     };
     args.yes.sure(app, "remove takes clients out of the registry", &format!("remove {what} from {file}?"))?;
     take_out(&fleet, &names)?;
+    crons::removed(app, &fleet, &names);
     let vault = fleet.vault()?;
     for client in &clients {
         let name = client.name.as_str();
@@ -152,6 +154,7 @@ fn purge(app: &App, fleet: &Fleet, clients: &[&Client], args: &Args) -> anyhow::
         return Ok(exit);
     }
     take_out(fleet, &gone)?;
+    crons::removed(app, fleet, &gone);
     for name in gone {
         let secrets = fleet.dir.join(format!("secrets/{name}.age"));
         let secrets = secrets.exists().then_some(secrets);

@@ -103,25 +103,15 @@ impl Sheet<'_> {
             None => (&self.fleet.registry.fleet.stack, "[fleet]"),
         };
         row("stack", Some(stack.to_string()), from);
-        let dsn = client.sentry.dsn.as_ref();
-        let dsn = dsn.map(|dsn| if self.reveal { dsn.reveal().to_owned() } else { dsn.masked() });
-        row("sentry.dsn", dsn, self.from("sentry.dsn"));
-        row(
-            "sentry.environment",
-            Some(client.sentry.environment.to_string()),
-            self.from("sentry.environment"),
-        );
-        row(
-            "sentry.traces_rate",
-            Some(client.sentry.traces_rate.to_string()),
-            self.from("sentry.traces_rate"),
-        );
-        row("sentry.org", client.sentry.org.as_ref().map(ToString::to_string), self.from("sentry.org"));
-        row(
-            "sentry.project",
-            client.sentry.project.as_ref().map(ToString::to_string),
-            self.from("sentry.project"),
-        );
+        let sentry = &client.sentry;
+        row("sentry.use", sentry.uses.as_ref().map(ToString::to_string), self.from("sentry.use"));
+        row("sentry.enabled", (!sentry.enabled).then(|| "no".to_owned()), self.from("sentry.enabled"));
+        let dsn = sentry.dsn.as_ref().map(|dsn| dsn.shown(self.reveal));
+        row("sentry.dsn", dsn, &self.sentry_from("dsn"));
+        row("sentry.environment", Some(sentry.environment.to_string()), self.from("sentry.environment"));
+        row("sentry.traces_rate", Some(sentry.traces_rate.to_string()), &self.sentry_from("traces_rate"));
+        row("sentry.org", sentry.org.as_ref().map(ToString::to_string), &self.sentry_from("org"));
+        row("sentry.project", sentry.project.as_ref().map(ToString::to_string), &self.sentry_from("project"));
         row("backup.schedule", Some(client.backup.schedule.to_string()), self.from("backup.schedule"));
         row("backup.keep", Some(kept(client)), self.from("backup.keep"));
         for (name, value) in &client.env {
@@ -155,6 +145,21 @@ impl Sheet<'_> {
             (true, _) => "client",
             (false, true) => "[defaults]",
             (false, false) => "built in",
+        }
+    }
+
+    /// The same for what a project of `[sentry.NAME]` may give: it comes behind what is written beside its name.
+    fn sentry_from(&self, key: &str) -> String {
+        let whole = format!("sentry.{key}");
+        let (own, used) = (self.from(&whole), self.from("sentry.use"));
+        let named = self.client.sentry.uses.as_ref().filter(|name| {
+            stands(self.written.get("sentry").and_then(|projects| projects.get(name.as_str())), key)
+        });
+        match named {
+            Some(name) if own == "built in" || (own == "[defaults]" && used == "client") => {
+                format!("[sentry.{name}]")
+            }
+            _ => own.to_owned(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What facts say when they are read together.
 
+use base64::Engine as _;
+
 use super::Facts;
 
 /// The newest nightly dump of a host.
@@ -11,6 +13,16 @@ pub struct Dump {
     pub ok: bool,
     /// Its name and size, or why it failed.
     pub detail: String,
+}
+
+/// The service that reports to Sentry, as it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reporter {
+    /// Of its DSN; of nothing where it has none.
+    pub dsn_sha256: String,
+    pub release: Option<String>,
+    /// The newest line of its log that says that it reports.
+    pub log: Option<String>,
 }
 
 impl Facts {
@@ -74,6 +86,20 @@ impl Facts {
         let left = self.certificate_left(prefix)?;
         let life = self.date(&format!("{prefix}_not_after"))? - self.date(&format!("{prefix}_not_before"))?;
         (life > 0).then(|| (left as f64 / life as f64).clamp(0.0, 1.0))
+    }
+
+    /// What the service that reports to Sentry runs with; `None` where it was not asked or does not run.
+    #[must_use]
+    pub fn reporter(&self) -> Option<Reporter> {
+        let dsn = self.value("sentry_dsn")?.to_owned();
+        let log = self
+            .value("sentry_log")
+            .and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
+        Some(Reporter {
+            dsn_sha256: dsn,
+            release: self.value("sentry_release").map(|text| crate::secret::clean(text).into_owned()),
+            log: log.map(|line| crate::secret::clean_bytes(&line).trim().to_owned()),
+        })
     }
 
     /// State and environment that the application tells of its Sentry, at a dotted path of the health answer.

@@ -29,6 +29,19 @@ pub struct Question {
     pub compare: Vec<(String, String)>,
     /// The stack's own checks.
     pub own: Vec<Own>,
+    /// The service that reports to Sentry.
+    pub reporter: Option<Reporter>,
+}
+
+/// What is asked of the service that reports: with what it runs, and what it said when it began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reporter {
+    pub service: String,
+    /// Variables that carry the DSN and the release.
+    pub dsn: String,
+    pub release: Option<String>,
+    /// Text in its log that says that it reports.
+    pub log: Option<String>,
 }
 
 /// A check that a stack names.
@@ -68,8 +81,9 @@ pub fn probe(question: &Question) -> Cmd {
     let compare: Vec<String> =
         question.compare.iter().map(|(digest, path)| format!("{digest} {path}")).collect();
     let _ = writeln!(text, "COMPARE={}", quote(&compare.join("\n")));
-    let own: String =
+    let mut own: String =
         question.own.iter().map(|check| own(&question.stack, &question.domain, check)).collect();
+    own.extend(question.reporter.iter().map(|reporter| self::reporter(&question.stack, reporter)));
     let asked = match &question.database {
         Some(Server::Outside(outside)) => Some(outside.asked()),
         Some(Server::Inside(_)) | None => None,
@@ -105,6 +119,31 @@ fn own(stack: &str, domain: &str, check: &Own) -> String {
             )
         }
     }
+}
+
+/// Shell text that looks at the service that reports. Its DSN stays there: what comes back is a digest.
+fn reporter(stack: &str, reporter: &Reporter) -> String {
+    let mut text = format!(
+        "    id=$(timeout 10 docker ps -q --filter label=com.docker.compose.project={} --filter label=com.docker.compose.service={} | head -n 1)
+    runs_with() {{ timeout 10 docker inspect --format '{{{{range .Config.Env}}}}{{{{println .}}}}{{{{end}}}}' \"$id\" | sed -n \"s/^$1=//p\" | head -n 1; }}
+    if [ -n \"$id\" ]; then
+        say sentry_dsn \"$(runs_with {} | tr -d '\\n' | sha256sum | cut -c1-64)\"\n",
+        quote(stack),
+        quote(&reporter.service),
+        quote(&reporter.dsn),
+    );
+    if let Some(release) = &reporter.release {
+        let _ = writeln!(text, "        say sentry_release \"$(runs_with {})\"", quote(release));
+    }
+    if let Some(log) = &reporter.log {
+        let _ = writeln!(
+            text,
+            "        say sentry_log \"$(timeout 20 docker logs \"$id\" 2>&1 | grep -aF -e {} | tail -n 1 | head -c 300 | base64 | tr -d '\\n')\"",
+            quote(log),
+        );
+    }
+    text.push_str("    fi\n");
+    text
 }
 
 #[cfg(test)]

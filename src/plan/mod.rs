@@ -210,5 +210,6 @@ pub fn question(desired: &Desired) -> Cmd {
             .rendered()
             .map(|(path, file)| (crate::stack::sha256(&file.content), path.to_owned()))
             .collect(),
+        reporter: None,
     })
 }

@@ -39,6 +39,11 @@ pub struct Client {
 /// Where the client's errors go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sentry {
+    /// The project of `[sentry.NAME]` that it names.
+    pub uses: Option<Name>,
+    /// `enabled = false` sends nothing, and keeps what is written for later.
+    pub enabled: bool,
+    /// None where nothing is sent.
     pub dsn: Option<Dsn>,
     pub environment: Environment,
     /// Share of requests that are traced, 0 to 1.

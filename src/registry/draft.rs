@@ -6,16 +6,16 @@
 
 use toml::de::DeValue;
 
-use super::client::{Backup, Checks, Client, Keep, Sentry};
+use super::client::{Backup, Checks, Client, Keep};
+use super::sentry::{SentryDraft, SentryProject};
 use super::settings::{TRANSPORTS, Transport};
 use super::values::{
-    Address, CronLine, Domain, Dsn, Email, Environment, FilePath, HostFolder, Jump, Name, Ours, Slug, Swap,
-    Tag, UpdateWindow, User, variable,
+    Address, CronLine, Domain, Email, FilePath, HostFolder, Jump, Name, Ours, Swap, Tag, UpdateWindow, User,
+    variable,
 };
 use crate::diagnostic::Fault;
 use crate::toml_reader::{
-    Place, Placed, Table, Value, boolean, entries, integer, list, number, one_of, parsed, placed, secret,
-    table,
+    Place, Placed, Table, Value, boolean, entries, integer, list, one_of, parsed, placed, secret, table,
 };
 
 /// The keys of a client, for hints where one of them stands elsewhere.
@@ -75,16 +75,6 @@ impl<T> Default for Key<'_, T> {
 }
 
 #[derive(Clone, Default)]
-struct SentryDraft {
-    /// An empty DSN takes an inherited one away.
-    dsn: Option<Option<Dsn>>,
-    environment: Option<Environment>,
-    traces_rate: Option<f64>,
-    project: Option<Slug>,
-    org: Option<Slug>,
-}
-
-#[derive(Clone, Default)]
 struct BackupDraft<'d> {
     schedule: Option<CronLine>,
     keep: Option<Placed<'d, Keep>>,
@@ -100,7 +90,8 @@ pub(super) struct Read<'d> {
 }
 
 impl<'d> Draft<'d> {
-    pub(super) fn read(client: &mut Table<'d>) -> Self {
+    /// `projects` are those that `sentry` may name.
+    pub(super) fn read(client: &mut Table<'d>, projects: &[SentryProject]) -> Self {
         client.elsewhere(super::settings::KEYS, "[fleet]");
         Draft {
             domain: Key::read(client, "domain", parsed(Domain::parse)),
@@ -112,7 +103,9 @@ impl<'d> Draft<'d> {
             email: client.optional("email", parsed(Email::parse)),
             tags: client.optional("tags", list(parsed(Tag::parse))),
             stack: client.optional("stack", parsed(FilePath::parse)),
-            sentry: client.optional("sentry", table(SentryDraft::read)).unwrap_or_default(),
+            sentry: client
+                .optional("sentry", table(|sentry| SentryDraft::read(sentry, projects)))
+                .unwrap_or_default(),
             backup: client.optional("backup", table(BackupDraft::read)).unwrap_or_default(),
             env: client.optional("env", entries(variable, secret(variable_value))).unwrap_or_default(),
             checks: client.optional("checks", table(Checks::read)).unwrap_or_default(),
@@ -231,38 +224,6 @@ impl<'d> Key<'d, Address> {
     }
 }
 
-impl SentryDraft {
-    fn read(sentry: &mut Table<'_>) -> Option<Self> {
-        Some(SentryDraft {
-            dsn: sentry.optional("dsn", secret(parsed(unless("", Dsn::parse)))),
-            environment: sentry.optional("environment", parsed(Environment::parse)),
-            traces_rate: sentry.optional("traces_rate", number(0.0..=1.0)),
-            project: sentry.optional("project", parsed(Slug::parse)),
-            org: sentry.optional("org", parsed(Slug::parse)),
-        })
-    }
-
-    fn over(self, base: &Self) -> Self {
-        SentryDraft {
-            dsn: or(self.dsn, &base.dsn),
-            environment: or(self.environment, &base.environment),
-            traces_rate: self.traces_rate.or(base.traces_rate),
-            project: or(self.project, &base.project),
-            org: or(self.org, &base.org),
-        }
-    }
-
-    fn finish(self, name: &Name) -> Sentry {
-        Sentry {
-            dsn: self.dsn.flatten(),
-            environment: self.environment.unwrap_or_else(|| Environment::from(name)),
-            traces_rate: self.traces_rate.unwrap_or(0.1),
-            project: self.project,
-            org: self.org,
-        }
-    }
-}
-
 impl<'d> BackupDraft<'d> {
     fn read(backup: &mut Table<'d>) -> Option<Self> {
         Some(BackupDraft {
@@ -334,7 +295,7 @@ fn or<T: Clone>(own: Option<T>, inherited: &Option<T>) -> Option<T> {
 }
 
 /// A text that may also be the word which says that there is none.
-fn unless<T>(
+pub(super) fn unless<T>(
     word: &'static str,
     parse: impl Fn(&str) -> Result<T, Fault>,
 ) -> impl Fn(&str) -> Result<Option<T>, Fault> {

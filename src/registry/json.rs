@@ -9,8 +9,7 @@ impl Client {
     /// One client, schema `fleet.client/1`. The DSN is masked unless `reveal`.
     #[must_use]
     pub fn to_json(&self, reveal: bool) -> Value {
-        let dsn =
-            self.sentry.dsn.as_ref().map(|dsn| if reveal { dsn.reveal().to_owned() } else { dsn.masked() });
+        let dsn = self.sentry.dsn.as_ref().map(|dsn| dsn.shown(reveal));
         let keep = &self.backup.keep;
         json!({
             "schema": "fleet.client/1",
@@ -30,6 +29,8 @@ impl Client {
                 "traces_rate": self.sentry.traces_rate,
                 "project": self.sentry.project,
                 "org": self.sentry.org,
+                "use": self.sentry.uses,
+                "enabled": self.sentry.enabled,
             },
             "backup": {
                 "schedule": self.backup.schedule,
@@ -98,6 +99,7 @@ impl FleetSettings {
                 "prove_with": self.backup.prove_with.word(),
                 "prove_image": self.backup.prove_image,
             },
+            "sentry": self.sentry.to_json(),
         })
     }
 }
@@ -112,6 +114,7 @@ impl Registry {
             "schema": "fleet.registry/1",
             "fleet": self.fleet.to_json(),
             "notify": notify,
+            "sentry": self.sentry.iter().map(|project| project.to_json(reveal)).collect::<Vec<_>>(),
             "clients": clients,
         })
     }

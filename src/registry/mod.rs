@@ -12,6 +12,7 @@ pub mod edit;
 mod json;
 mod notify;
 mod selection;
+mod sentry;
 mod settings;
 mod storage;
 pub mod values;
@@ -28,6 +29,7 @@ use values::{FilePath, Name, Ours};
 pub use client::{Backup, Checks, Client, Keep, Sentry};
 pub use notify::{Channel, ChannelKind, Mail, MailTls, SecretRef, Topic};
 pub use selection::{SelectError, Selection};
+pub use sentry::{SentryProject, SentryServer};
 pub use settings::{Acme, Backups, Docker, DockerSource, FleetSettings, ProveWith, Transport};
 pub use storage::{Login, Rest, S3, Storage};
 
@@ -37,6 +39,8 @@ pub struct Registry {
     pub fleet: FleetSettings,
     /// Where messages go, in the order of the file.
     pub notify: Vec<Channel>,
+    /// Projects of Sentry that clients name, in the order of the file.
+    pub sentry: Vec<SentryProject>,
     /// In the order of the file.
     pub clients: Vec<Client>,
 }
@@ -55,14 +59,43 @@ impl Registry {
                 root.missing::<()>("fleet", fault.hint("`fleet init` writes a first clients.toml"));
             }
             let fleet = root.optional("fleet", table(FleetSettings::read));
-            let defaults = root.optional("defaults", table(|defaults| Some(Draft::read(defaults))));
+            let sentry = root.optional("sentry", sentry::read).unwrap_or_default();
+            let defaults = root.optional("defaults", table(|defaults| Some(Draft::read(defaults, &sentry))));
             let transport = fleet.as_ref().map(|fleet| fleet.transport).unwrap_or_default();
             let notify = root.optional("notify", notify::read).unwrap_or_default();
             let clients = root.optional("clients", |clients| {
-                read_clients(clients, &defaults.unwrap_or_default(), transport)
+                read_clients(clients, &defaults.unwrap_or_default(), &sentry, transport)
             });
-            Some(Registry { fleet: fleet?, notify, clients: clients.unwrap_or_default() })
+            Some(Registry { fleet: fleet?, notify, sentry, clients: clients.unwrap_or_default() })
         })
+    }
+
+    /// Secrets of the fleet and variables that are named, each with the key that names it.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<(&SecretRef, String)> {
+        let mut all = Vec::new();
+        for channel in &self.notify {
+            all.extend(channel.secrets().map(|reference| (reference, format!("notify.{}", channel.name))));
+        }
+        match &self.fleet.backup.repository {
+            Storage::S3(s3) => {
+                all.push((&s3.key_id, "fleet.backup.s3.key_id".to_owned()));
+                all.push((&s3.key, "fleet.backup.s3.key".to_owned()));
+            }
+            Storage::Rest(rest) => {
+                let login = rest.login.as_ref();
+                all.extend(login.map(|login| (&login.password, "fleet.backup.rest.password".to_owned())));
+            }
+            Storage::Folder(_) => {}
+        }
+        let sentry = &self.fleet.sentry;
+        all.extend(sentry.token.as_ref().map(|token| (token, "fleet.sentry.token".to_owned())));
+        all.extend(sentry.dsn.as_ref().map(|dsn| (dsn, "fleet.sentry.dsn".to_owned())));
+        for client in &self.clients {
+            let ping = client.checks.ping.as_ref();
+            all.extend(ping.map(|ping| (ping, format!("checks.ping of {}", client.name))));
+        }
+        all
     }
 
     /// The client of exactly this name.
@@ -80,7 +113,12 @@ impl Registry {
 
 /// `[clients]`: every table in it is a client. A bad one is reported and left out, so that the
 /// others are checked all the same.
-fn read_clients<'d>(clients: Value<'d>, base: &Draft<'d>, transport: Transport) -> Option<Vec<Client>> {
+fn read_clients<'d>(
+    clients: Value<'d>,
+    base: &Draft<'d>,
+    sentry: &[SentryProject],
+    transport: Transport,
+) -> Option<Vec<Client>> {
     let mut clients = clients.into_table()?;
     let all = clients.take_all();
     let mut read = Vec::with_capacity(all.len());
@@ -89,7 +127,7 @@ fn read_clients<'d>(clients: Value<'d>, base: &Draft<'d>, transport: Transport) 
         let client = |client: &mut Table<'d>| {
             // A client with a bad name has its values checked too.
             let name = name.clone().unwrap_or_else(|| Name::from(Ours("unnamed")));
-            Draft::read(client).finish(name, base, client, transport)
+            Draft::read(client, sentry).finish(name, base, client, transport)
         };
         read.extend(table(client)(value.clone()).filter(|_| name.is_some()));
     }

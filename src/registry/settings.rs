@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::sentry::SentryServer;
 use super::storage::Storage;
 use super::values::{FilePath, Name, Ours, Recipient, WebUrl, byte_count};
 use crate::diagnostic::{Fault, shown};
@@ -26,6 +27,7 @@ pub(super) const KEYS: &[&str] = &[
     "transport",
     "firewall",
     "backup",
+    "sentry",
 ];
 
 /// The `[fleet]` table.
@@ -54,6 +56,7 @@ pub struct FleetSettings {
     /// Whether `provision` closes every port but those of ssh and the web.
     pub firewall: bool,
     pub backup: Backups,
+    pub sentry: SentryServer,
 }
 
 /// Where the operator's backups go, and how much they may take.
@@ -177,6 +180,7 @@ impl FleetSettings {
         let transport = fleet.optional("transport", one_of(TRANSPORTS));
         let firewall = fleet.optional("firewall", boolean);
         let backup = fleet.optional("backup", table(Backups::read));
+        let sentry = fleet.optional("sentry", table(SentryServer::read));
 
         Some(FleetSettings {
             name: name?,
@@ -193,6 +197,7 @@ impl FleetSettings {
             transport: transport.unwrap_or_default(),
             firewall: firewall.unwrap_or(true),
             backup: backup.unwrap_or_default(),
+            sentry: sentry.unwrap_or_default(),
         })
     }
 }

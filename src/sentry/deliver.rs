@@ -8,21 +8,14 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value as Json, json};
+use jiff::Timestamp;
 
+use super::ingest::{Item, PostError, post};
 use crate::http::Http;
 use crate::registry::values::Dsn;
 
 /// Requests at once.
 const WIDTH: usize = 8;
-
-/// One envelope with one item in it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Letter {
-    /// `event` or `check_in`.
-    pub kind: &'static str,
-    pub body: Json,
-}
 
 /// What became of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,11 +26,11 @@ pub struct Delivered {
     pub why: Option<String>,
 }
 
-/// Posts them, and gives up on all that were not taken within `limit` in all.
+/// Posts each in an envelope of its own, and gives up on all that were not taken within `limit` in all.
 #[must_use]
-pub fn deliver(dsn: &Dsn, letters: Vec<Letter>, limit: Duration) -> Delivered {
-    let (ends, total) = (Instant::now() + limit, letters.len());
-    let queue: VecDeque<_> = letters.into_iter().enumerate().collect();
+pub fn deliver(dsn: &Dsn, items: Vec<Item<'static>>, limit: Duration) -> Delivered {
+    let (ends, total) = (Instant::now() + limit, items.len());
+    let queue: VecDeque<_> = items.into_iter().enumerate().collect();
     let queue = Arc::new(Mutex::new(queue));
     let (tell, heard) = channel();
     for _ in 0..WIDTH.min(total) {
@@ -46,8 +39,8 @@ pub fn deliver(dsn: &Dsn, letters: Vec<Letter>, limit: Duration) -> Delivered {
             let http = Http::new(limit);
             loop {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                let Some((place, letter)) = next else { return };
-                if tell.send((place, post(&http, &dsn, &letter))).is_err() {
+                let Some((place, item)) = next else { return };
+                if tell.send((place, send(&http, &dsn, &item))).is_err() {
                     return;
                 }
             }
@@ -70,7 +63,7 @@ pub fn deliver(dsn: &Dsn, letters: Vec<Letter>, limit: Duration) -> Delivered {
             }
             Err(RecvTimeoutError::Timeout) => {
                 forget();
-                done.why.get_or_insert_with(|| "no answer in time".to_owned());
+                done.why.get_or_insert_with(|| format!("{}: no answer in time", dsn.host()));
                 break;
             }
             Err(RecvTimeoutError::Disconnected) => break,
@@ -89,31 +82,13 @@ struct Refusal {
     only_this: bool,
 }
 
-fn post(http: &Http, dsn: &Dsn, letter: &Letter) -> Result<(), Refusal> {
-    let text = letter.body.to_string();
-    let head = json!({ "type": letter.kind, "length": text.len(), "content_type": "application/json" });
-    let about = match &letter.body["event_id"] {
-        Json::Null => json!({}),
-        id => json!({ "event_id": id }),
-    };
-    let agent = concat!("fleet/", env!("CARGO_PKG_VERSION"));
-    let auth = format!("Sentry sentry_version=7, sentry_client={agent}, sentry_key={}", dsn.key());
-    let headers = [("content-type", "application/x-sentry-envelope"), ("x-sentry-auth", auth.as_str())];
-    let body = format!("{about}\n{head}\n{text}\n");
-    let all = |why: String| Err(Refusal { why, only_this: false });
-    match http.post(&dsn.envelope_url(), &headers, body.as_bytes()).map(|answer| answer.status) {
-        Ok(200..300) => Ok(()),
-        Ok(status @ (400 | 413)) => {
-            Err(Refusal { why: format!("its server answers {status}"), only_this: true })
-        }
-        Ok(status @ (401 | 403)) => {
-            all(format!("its server answers {status}: it does not accept the key of the DSN"))
-        }
-        Ok(404) => all("its server answers 404: it does not know the project of the DSN".to_owned()),
-        Ok(429) => all("its server answers 429: a rate limit or the quota is reached".to_owned()),
-        Ok(status) => all(format!("its server answers {status}")),
-        Err(error) => all(error.to_string()),
-    }
+fn send(http: &Http, dsn: &Dsn, item: &Item<'_>) -> Result<(), Refusal> {
+    let posted =
+        post(http, dsn, item.body["event_id"].as_str(), std::slice::from_ref(item), Timestamp::now());
+    posted.map(drop).map_err(|error| Refusal {
+        only_this: matches!(error, PostError::Odd { status: 400 | 413, .. }),
+        why: error.to_string(),
+    })
 }
 
 #[cfg(test)]
@@ -148,8 +123,9 @@ mod tests {
         (Dsn::parse(&dsn).unwrap(), seen)
     }
 
-    fn letters(count: usize) -> Vec<Letter> {
-        (0..count).map(|n| Letter { kind: "event", body: json!({ "event_id": n.to_string() }) }).collect()
+    fn items(count: usize) -> Vec<Item<'static>> {
+        let body = |n: usize| serde_json::json!({ "event_id": n.to_string() });
+        (0..count).map(|n| Item { kind: "event", category: "error", body: body(n) }).collect()
     }
 
     const LIMIT: Duration = Duration::from_secs(20);
@@ -157,7 +133,7 @@ mod tests {
     #[test]
     fn all_of_many_arrive() {
         let (dsn, seen) = server(|_| Some(200));
-        let done = deliver(&dsn, letters(90), LIMIT);
+        let done = deliver(&dsn, items(90), LIMIT);
         assert_eq!(done, Delivered { sent: (0..90).collect(), why: None });
         assert_eq!(seen.load(Ordering::SeqCst), 90);
     }
@@ -166,28 +142,40 @@ mod tests {
     fn a_server_that_is_silent_costs_the_limit_and_no_more() {
         let (dsn, _) = server(|_| None);
         let (limit, began) = (Duration::from_millis(300), Instant::now());
-        let done = deliver(&dsn, letters(50), limit);
+        let done = deliver(&dsn, items(50), limit);
         assert!(began.elapsed() < limit + Duration::from_secs(2), "{:?}", began.elapsed());
-        assert_eq!(done, Delivered { sent: Vec::new(), why: Some("no answer in time".to_owned()) });
+        assert_eq!(
+            done,
+            Delivered { sent: Vec::new(), why: Some(format!("{}: no answer in time", dsn.host())) }
+        );
     }
 
     #[test]
-    fn a_refusal_of_all_is_heard_and_one_of_a_single_letter_stops_nobody() {
+    fn a_refusal_of_all_is_heard_and_one_of_a_single_item_stops_nobody() {
         let (dsn, seen) = server(|_| Some(429));
-        let done = deliver(&dsn, letters(500), LIMIT);
-        assert_eq!(done.why.as_deref(), Some("its server answers 429: a rate limit or the quota is reached"));
+        let done = deliver(&dsn, items(500), LIMIT);
+        assert_eq!(
+            done.why.as_deref(),
+            Some(
+                format!("{} takes nothing for 60 s: a rate limit or the quota is reached", dsn.host())
+                    .as_str()
+            )
+        );
         assert!(seen.load(Ordering::SeqCst) < 100, "a storm of {}", seen.load(Ordering::SeqCst));
         let (dsn, _) = server(|n| Some(if n == 3 { 413 } else { 200 }));
-        let done = deliver(&dsn, letters(20), LIMIT);
-        assert_eq!((done.sent.len(), done.why.as_deref()), (19, Some("its server answers 413")));
+        let done = deliver(&dsn, items(20), LIMIT);
+        assert_eq!(
+            (done.sent.len(), done.why.as_deref()),
+            (19, Some(format!("{} answers 413 to an event", dsn.host()).as_str()))
+        );
     }
 
     #[test]
     fn why_names_no_key_and_nothing_is_no_failure() {
         let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let dsn = Dsn::parse(&format!("http://key7@127.0.0.1:{gone}/42")).unwrap();
-        let done = deliver(&dsn, letters(3), LIMIT);
-        assert_eq!(done.why.as_deref(), Some("the connection is refused"));
+        let done = deliver(&dsn, items(3), LIMIT);
+        assert_eq!(done.why.as_deref(), Some(format!("{}: the connection is refused", dsn.host()).as_str()));
         assert_eq!(deliver(&dsn, Vec::new(), LIMIT), Delivered::default());
     }
 }

@@ -3,6 +3,7 @@
 //! Pure: the record is what `status --json` prints and what the table is made from, so they agree.
 
 pub mod prometheus;
+pub mod sentry;
 
 use serde::Serialize;
 

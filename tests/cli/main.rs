@@ -14,6 +14,7 @@ mod registry;
 mod restore;
 mod runs;
 mod secrets;
+mod sentry;
 #[path = "../support/sshd.rs"]
 #[expect(dead_code, reason = "shared with the tests of ssh, which use more of it")]
 mod sshd;

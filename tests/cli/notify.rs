@@ -1,7 +1,7 @@
 //! `fleet notify` against receivers that are really there: mail servers with TLS and a login, HTTP
 //! servers that answer well, badly, never, or not at all.
 
-mod receivers;
+pub mod receivers;
 
 use std::time::{Duration, Instant};
 

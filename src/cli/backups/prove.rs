@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::super::App;
 use super::super::context::Fleet;
+use super::super::crons::Crons;
 use super::super::global::{Limits, parse_duration};
 use super::super::repositories;
 use super::super::running::{self, Run};
@@ -81,6 +82,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         app.tell(&format!("removed what {left} killed proofs had left behind\n"));
     }
     let telling = Telling::start(app, &fleet, Topic::Backup);
+    let crons = Crons::proofs(app, &fleet);
     let names: Vec<String> = clients.iter().map(|client| client.name.to_string()).collect();
     let limits = Limits { parallel: Some(1), timeout: None };
     let runtime = running::runtime()?;
@@ -118,7 +120,11 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         ends
     });
     running::shut_down(runtime);
-    report(app, &fleet, args, &ends, clients.len(), telling)
+    let exit = report(app, &fleet, args, &ends, clients.len(), telling);
+    if let Some(crons) = crons {
+        crons.end(|_| matches!(exit, Ok(ExitKind::Ok)));
+    }
+    exit
 }
 
 /// Whose backups are proved.

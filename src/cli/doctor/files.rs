@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::super::context::Fleet;
 use super::failed;
 use crate::doctor::{Area, Exposed, Finding, exposed};
-use crate::registry::Client;
+use crate::registry::{Client, SecretRef};
 use crate::stack::BuildPlace;
 use crate::vault::Vault;
 
@@ -93,6 +93,21 @@ pub fn secrets(fleet: &Fleet, clients: &[&Client]) -> Vec<Finding> {
         ));
     }
     findings.extend(readers(&vault, told));
+    if let Ok(own) = vault.read_optional(crate::vault::FLEET) {
+        for (reference, user) in fleet.registry.secrets() {
+            if let SecretRef::Vault(name) = reference
+                && own.as_ref().is_none_or(|own| own.get(name).is_none())
+            {
+                findings.push(
+                    Finding::warning(
+                        Area::Secrets,
+                        format!("{user} names the secret {name}, which is not set"),
+                    )
+                    .remedy(format!("fleet secrets set --fleet {name}")),
+                );
+            }
+        }
+    }
     if unreadable == 0 {
         match vault.duplicates() {
             Ok(found) => {

@@ -1,4 +1,4 @@
-//! The secrets of the fleet itself (`--fleet`): what the channels of `[notify]` need.
+//! The secrets of the fleet itself (`--fleet`): what its channels, its storage and its Sentry need.
 
 use jiff::Timestamp;
 
@@ -16,13 +16,11 @@ use crate::vault::{self, ClientSecrets};
 /// Names that clients.toml refers to, and who does.
 fn wanted(fleet: &Fleet) -> Vec<(String, String)> {
     let mut names: Vec<(String, String)> = Vec::new();
-    for channel in &fleet.registry.notify {
-        for reference in channel.secrets() {
-            if let SecretRef::Vault(name) = reference
-                && names.iter().all(|(known, _)| known != name)
-            {
-                names.push((name.clone(), format!("notify.{}", channel.name)));
-            }
+    for (reference, user) in fleet.registry.secrets() {
+        if let SecretRef::Vault(name) = reference
+            && names.iter().all(|(known, _)| known != name)
+        {
+            names.push((name.clone(), user));
         }
     }
     names
@@ -45,12 +43,21 @@ pub fn set(app: &App, fleet: &Fleet, name: &str, value: Secret<String>) -> anyho
     let used = wanted(fleet).into_iter().find(|(known, _)| known == name).map(|(_, user)| user);
     app.tell(&match (changed, used) {
         (false, _) => format!("{name} has this value already\n"),
-        (true, Some(_)) => format!("set {name}; `fleet notify test` tries it\n"),
+        (true, Some(user)) => format!("set {name}; {}\n", tries(&user)),
         (true, None) => {
             format!("set {name}; nothing in clients.toml names it yet: {{ secret = \"{name}\" }}\n")
         }
     });
     Ok(ExitKind::Ok)
+}
+
+/// What shows whether a value is the right one.
+fn tries(user: &str) -> String {
+    match user.split('.').collect::<Vec<_>>().as_slice() {
+        ["notify", ..] => "`fleet notify test` tries it".to_owned(),
+        ["fleet", "sentry", "token"] => "`fleet sentry status` tries it".to_owned(),
+        _ => format!("{user} of clients.toml is what needs it"),
+    }
 }
 
 pub fn list(app: &App, fleet: &Fleet) -> anyhow::Result<ExitKind> {

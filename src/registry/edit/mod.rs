@@ -114,13 +114,40 @@ pub fn only_client(text: &str, name: &str) -> Result<String, EditError> {
 /// The text is no TOML, has no such client, or has something else where a table is needed.
 pub fn set_client_value(text: &str, client: &str, key: &str, value: &Value) -> Result<String, EditError> {
     let outline = parse(text)?;
-    let mut path = known_client(&outline, client)?;
-    let base = path.len();
+    let path = known_client(&outline, client)?;
+    set(&outline, path, key, value)
+}
+
+/// Sets one value of another table than a client's, such as `["sentry", "staging"]`; the table is made at the
+/// end where there is none.
+///
+/// # Errors
+/// The text is no TOML, or has something else where a table is needed.
+pub fn set_value(text: &str, table: &[&str], key: &str, value: &Value) -> Result<String, EditError> {
+    let outline = parse(text)?;
+    let path: Vec<String> = table.iter().map(|step| (*step).to_owned()).collect();
+    if is_written(&outline, &path) || container(&outline, &path).is_some() {
+        return set(&outline, path, key, value);
+    }
+    let end = outline.line_end();
+    let apart = match text {
+        "" => "",
+        text if text.ends_with(&format!("{end}{end}")) => "",
+        text if text.ends_with('\n') => end,
+        _ => &format!("{end}{end}"),
+    };
+    let line = assignment(&keys(key)?, value);
+    Ok(format!("{text}{apart}[{}]{end}{line}{end}", dotted(&path)))
+}
+
+/// Sets a value below a table that is written.
+fn set(outline: &Outline<'_>, table: Vec<String>, key: &str, value: &Value) -> Result<String, EditError> {
+    let (text, base, mut path) = (outline.text, table.len(), table);
     path.extend(keys(key)?);
-    if let Some((span, _)) = value_of(&outline, &path) {
+    if let Some((span, _)) = value_of(outline, &path) {
         return Ok(inline::replace(text, span.clone(), value.to_string().trim()));
     }
-    if let Some((part, rest)) = container(&outline, &path) {
+    if let Some((part, rest)) = container(outline, &path) {
         let found = part.value.as_ref().map(|(_, found)| inline::set(text, found, rest, value));
         return found.unwrap_or_else(|| Err(EditError::NotATable(key.to_owned())));
     }
@@ -131,7 +158,7 @@ pub fn set_client_value(text: &str, client: &str, key: &str, value: &Value) -> R
     let depth = (base..path.len())
         .rev()
         .find(|depth| outline.parts.iter().any(|part| part.is_under(&path[..*depth])));
-    Ok(insert(&outline, &path, depth.unwrap_or(base), value))
+    Ok(insert(outline, &path, depth.unwrap_or(base), value))
 }
 
 /// Takes one value or table of a client out, so that `[defaults]` holds again. Comments above a

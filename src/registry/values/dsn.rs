@@ -81,6 +81,18 @@ impl Dsn {
         format!("{}{}/api/{}/envelope/", self.origin, self.prefix, self.project)
     }
 
+    /// As it may be shown: its key masked, unless somebody asks for it.
+    #[must_use]
+    pub fn shown(&self, reveal: bool) -> String {
+        if reveal { self.written.clone() } else { self.masked() }
+    }
+
+    /// Name and port of the server, as the DSN has them.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.origin.split_once("://").map_or("", |(_, host)| host)
+    }
+
     /// The DSN with its key masked.
     #[must_use]
     pub fn masked(&self) -> String {

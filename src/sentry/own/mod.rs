@@ -13,7 +13,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
-use super::deliver::{Delivered, Letter, deliver};
+use super::deliver::{Delivered, deliver};
+use super::ingest::Item;
 use crate::event::Report;
 use crate::held;
 use crate::registry::values::Dsn;
@@ -101,14 +102,14 @@ pub fn end() -> Option<(usize, Delivered)> {
         Err(why) => return Some((count, Delivered { sent: Vec::new(), why: Some(why) })),
     };
     let (redactor, home) = (held::redactor(), std::env::var("HOME").ok());
-    let letter = |(at, mut body): (Timestamp, Json)| {
+    let item = |(at, mut body): (Timestamp, Json)| {
         let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid().simple().to_string();
         event::complete(&mut body, &id, &at.to_string(), fleet.as_deref(), environment.as_deref());
         scrub::scrub(&mut body, &redactor, home.as_deref());
-        Letter { kind: "event", body }
+        Item { kind: "event", category: "error", body }
     };
-    let letters = events.into_iter().map(letter).collect();
-    Some((count, deliver(&dsn, letters, LIMIT)))
+    let items = events.into_iter().map(item).collect();
+    Some((count, deliver(&dsn, items, LIMIT)))
 }
 
 /// A panic is collected where it happens, in whatever thread, and printed as ever.
