@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fleet::backup::{Opened, Repository, Shelf};
+use fleet::backup::{Opened, Repository, Shelf, Written};
 use fleet::engine::Stock as _;
 use fleet::ops::backup::restore::{Names, Parcel, count, load, make_database};
 use fleet::shell::Cmd;
@@ -42,20 +42,24 @@ async fn exec(rig: &Rig, cmd: Cmd) -> Output {
     output
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_that_breaks_while_a_dump_is_sent_leaves_nothing_of_it_and_the_next_one_finishes() {
-    let rig = Arc::new(tokio::task::spawn_blocking(|| Rig::new(300_000)).await.unwrap());
-    let saving = Arc::clone(&rig);
-    let (written, _) = tokio::task::spawn_blocking(move || saving.backup().unwrap()).await.unwrap();
+#[test]
+fn a_link_that_breaks_while_a_dump_is_sent_leaves_nothing_of_it_and_the_next_one_finishes() {
+    let rig = Arc::new(Rig::new(300_000));
+    let (written, _) = rig.backup().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(cut_and_finished(&rig, written));
+}
+
+async fn cut_and_finished(rig: &Arc<Rig>, written: Written) {
     let rows = written.manifest.database.unwrap().rows;
     rig.server.ask("insert into demandes (text) values ('newer')");
     let names = Names::of(&rig.database.name, "20261120-101500-ab12");
     let filled =
         || rig.server.ask(&format!("select count(*) from pg_database where datname = '{}'", names.filling));
-    assert!(exec(&rig, make_database(&rig.database, &names, &[])).await.exit.success());
+    assert!(exec(rig, make_database(&rig.database, &names, &[])).await.exit.success());
     assert_eq!(filled(), "1");
-    let (cutter, mut cut) = (Arc::clone(&rig), false);
-    let sent = send(&rig, &names, move |done| {
+    let (cutter, mut cut) = (Arc::clone(rig), false);
+    let sent = send(rig, &names, move |done| {
         if done > 4_000_000 && !cut {
             cut = true;
             cutter.sshd.cut();
@@ -71,15 +75,15 @@ async fn a_link_that_breaks_while_a_dump_is_sent_leaves_nothing_of_it_and_the_ne
         assert!(started.elapsed() < Duration::from_secs(60), "pg_restore hears of the cut");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let nothing = exec(&rig, count(&rig.database, &names, &rows)).await;
+    let nothing = exec(rig, count(&rig.database, &names, &rows)).await;
     let said = String::from_utf8_lossy(&nothing.stderr).into_owned();
     assert!(!nothing.exit.success() && said.contains("\"demandes\" does not exist"), "{said}");
 
     // The next one begins anew, and is whole.
-    assert!(exec(&rig, make_database(&rig.database, &names, &[])).await.exit.success());
-    let output = send(&rig, &names, |_| {}).await.unwrap();
+    assert!(exec(rig, make_database(&rig.database, &names, &[])).await.exit.success());
+    let output = send(rig, &names, |_| {}).await.unwrap();
     assert!(output.exit.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let counted = exec(&rig, count(&rig.database, &names, &rows)).await;
+    let counted = exec(rig, count(&rig.database, &names, &rows)).await;
     assert!(counted.exit.success(), "{}", String::from_utf8_lossy(&counted.stderr));
     assert_eq!(rig.server.ask("select count(*) from demandes"), "300001");
     assert_eq!(filled(), "1");
