@@ -60,6 +60,14 @@ fn key(vault: &Vault, client: &str) -> anyhow::Result<Option<Secret<String>>> {
     Ok(secrets.and_then(|secrets| secrets.get(BACKUP_KEY).cloned()))
 }
 
+/// The repository of a client whose key is known.
+///
+/// # Errors
+/// As [`store`].
+pub fn place_with(fleet: &Fleet, client: &str, key: Secret<String>) -> anyhow::Result<Place> {
+    opened_by(fleet, client, store(fleet, client)?, Some(key))
+}
+
 fn opened_by(
     fleet: &Fleet,
     client: &str,

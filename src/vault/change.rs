@@ -186,6 +186,28 @@ impl Vault {
         Ok(taken)
     }
 
+    /// Puts the secrets of a client back whose file is lost, whatever its index says: from a copy of it, with the
+    /// key of its backups.
+    ///
+    /// # Errors
+    /// A file that is there after all, and what writing may come to.
+    pub fn put_back(
+        &self,
+        mut secrets: ClientSecrets,
+        key: Secret<String>,
+        now: Timestamp,
+    ) -> Result<(), VaultError> {
+        let lock = self.writer()?;
+        let client = secrets.client().to_owned();
+        if self.read_optional(&client)?.is_some() {
+            return Err(VaultError::ClientTaken { path: self.sealed_path(&client)? });
+        }
+        if secrets.get(BACKUP_KEY) != Some(&key) {
+            secrets.insert(BACKUP_KEY, key, None, self.stamp(now));
+        }
+        self.write(&secrets, now, &lock)
+    }
+
     /// Moves a client's secrets to another client name. A cut in the middle leaves both; the next call
     /// finishes.
     pub fn rename_client(&self, from: &str, to: &str, now: Timestamp) -> Result<(), VaultError> {

@@ -18,6 +18,7 @@ mod fault_table;
 mod hooks;
 mod lease;
 mod logs;
+mod prove;
 mod provision;
 mod pull;
 mod reach;

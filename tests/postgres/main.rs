@@ -8,12 +8,14 @@ mod backup;
 mod bucket;
 mod cron;
 mod hooks;
+mod keys;
 mod kills;
 mod prove;
 #[path = "../cli/notify/receivers.rs"]
 #[expect(dead_code, reason = "the tests of notifications use all of it")]
 mod receivers;
 mod remote;
+mod restore;
 mod rig;
 mod server;
 #[path = "../support/sshd.rs"]

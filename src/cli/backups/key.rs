@@ -12,9 +12,11 @@ use super::super::context::Fleet;
 use super::super::exit::{refused, usage};
 use super::super::repositories;
 use super::super::targets::Targets;
+use crate::backup::Repository;
 use crate::event::ExitKind;
 use crate::hint::HintExt as _;
-use crate::vault::BACKUP_KEY;
+use crate::secret::Secret;
+use crate::vault::{BACKUP_KEY, ClientSecrets, Vault};
 
 const SCHEMA: &str = "fleet.recovery/1";
 
@@ -95,6 +97,30 @@ fn write(app: &App, fleet: &Fleet, args: &Args, out: &std::path::Path) -> anyhow
     Ok(ExitKind::Ok)
 }
 
+/// All secrets of a client that has none here any more: its backups hold them, and a file with the key alone would
+/// look like a beginning, for which new ones are made.
+fn lost(
+    fleet: &Fleet,
+    vaults: [&Vault; 2],
+    client: &str,
+    key: Secret<String>,
+) -> anyhow::Result<ClientSecrets> {
+    const PATH: &str = "client/secrets.age";
+    let place = repositories::place_with(fleet, client, key)?;
+    let read = || {
+        let repository = Repository::open(&place)?;
+        let snapshot = repository.find("latest")?;
+        let browser = repository.browse()?;
+        let mut sealed = Vec::new();
+        browser.dump(&browser.node(&snapshot, PATH)?, &mut sealed)?;
+        Ok(sealed)
+    };
+    let sealed = read().map_err(|error| repositories::explained(error, client))?;
+    // They were encrypted for the fleet's own readers; the identity at hand may be one of those.
+    let [own, given] = vaults.map(|vault| vault.read_sealed(client, &sealed, PATH.as_ref()));
+    Ok(own.or(given)?)
+}
+
 fn import(app: &App, fleet: &Fleet, args: &Args, from: &std::path::Path) -> anyhow::Result<ExitKind> {
     let vault = fleet.vault()?;
     let sealed = std::fs::read(from).with_context(|| format!("{} cannot be read", from.display()))?;
@@ -111,8 +137,16 @@ fn import(app: &App, fleet: &Fleet, args: &Args, from: &std::path::Path) -> anyh
         if secrets.as_ref().is_some_and(|secrets| secrets.get(BACKUP_KEY).is_some()) {
             continue;
         }
-        let lost = secrets.is_none() && fleet.stack(client)?.env.vault_names().next().is_some();
-        own.set(name, BACKUP_KEY, entry.password.clone().into(), lost, Timestamp::now())?;
+        let key = Secret::from(entry.password.clone());
+        if secrets.is_none() && fleet.stack(client)?.env.vault_names().next().is_some() {
+            let found = lost(fleet, [&own, &vault], name, key.clone()).with_context(|| {
+                format!("secrets/{name}.age is lost, and its newest backup does not give it back")
+            })?;
+            own.put_back(found, key, Timestamp::now())?;
+            app.tell(&format!("secrets/{name}.age is back, from its newest backup\n"));
+        } else {
+            own.set(name, BACKUP_KEY, key, false, Timestamp::now())?;
+        }
         taken.push(name.to_owned());
     }
     match taken.is_empty() {

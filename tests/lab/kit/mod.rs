@@ -15,7 +15,7 @@ pub use host::Host;
 pub use https::{get, post, serial, tcp_open};
 pub use lab::lab;
 pub use load::{Load, Met};
-pub use street::street;
+pub use street::{mirror, street};
 pub use town::{Town, TownGuard, town};
 
 use std::time::{Duration, Instant};

@@ -36,7 +36,7 @@ pub fn street() -> StreetGuard {
 }
 
 /// The lab's registry mirror, as this machine's own engine reaches it: over loopback it needs no TLS.
-fn mirror() -> String {
+pub fn mirror() -> String {
     let output = Command::new("docker")
         .args(["port", &format!("{}-infra", lab().name), "5000/tcp"])
         .output()

@@ -1,0 +1,62 @@
+//! A pulled backup is restored in a container on the operator's machine, which reaches nothing and ends with fleet.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::kit::{Fleet, eventually, mirror, town};
+
+fn docker(words: &[&str]) -> (bool, String) {
+    let output = Command::new("docker").args(words).output().expect("docker runs");
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The container of the proof that runs.
+fn container(fleet: &Fleet) -> Option<String> {
+    let names = std::fs::read_dir(fleet.path(".fleet/prove")).ok()?.flatten();
+    let ids = names.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".lock").map(str::to_owned));
+    let names = ids.map(|id| format!("fleet-prove-{id}"));
+    names.into_iter().find(|name| docker(&["inspect", name]).0)
+}
+
+#[test]
+fn a_backup_is_proved_in_a_container_that_reaches_nothing() {
+    let town = town();
+    town.fleet.run(&["backup", "client-1", "--json"]).expect(0).outcome("client-1", "changed");
+    let fleet = town.fleet.copy("prove");
+    let image =
+        format!("[fleet.backup]\nprove_image = \"{}/library/postgres\"\n\n[clients.client-1]", mirror());
+    fleet.edit("clients.toml", "[clients.client-1]", &image);
+    let words = ["backups", "prove", "client-1", "--with", "docker", "--json"];
+    let record = fleet.run(&words).expect(0).records().remove(0);
+    assert_eq!((&record["ok"], &record["faults"]), (&json!(true), &json!([])), "{record:#}");
+    assert!(record["with"].as_str().expect("with").starts_with("a container of 127.0.0.1:"), "{record:#}");
+    let tables = record["tables"].as_array().expect("tables");
+    let demandes = tables.iter().find(|table| table["table"] == "demandes").expect("the table");
+    assert_eq!(demandes["wanted"], demandes["found"], "{record:#}");
+    let status = fleet.run(&["status", "client-1", "--json"]).records().remove(0);
+    assert!(status["pulled"]["proved"].is_string(), "{status:#}");
+
+    // While it runs it is as locked up as promised, and a kill takes it along.
+    let mut child = fleet.command(&words).spawn().expect("fleet runs");
+    let mut name = String::new();
+    eventually("its container runs", Duration::from_secs(90), || {
+        name = container(&fleet).ok_or("not yet")?;
+        Ok(())
+    });
+    let inspected: Value = serde_json::from_str(&docker(&["inspect", &name]).1).expect("JSON");
+    let (host, config) = (&inspected[0]["HostConfig"], &inspected[0]["Config"]);
+    assert_eq!((&host["NetworkMode"], &host["CapDrop"]), (&json!("none"), &json!(["ALL"])), "{host:#}");
+    assert_eq!(
+        (&config["User"], &host["Binds"], &host["Privileged"]),
+        (&json!("postgres"), &json!(null), &json!(false))
+    );
+    assert!(host["SecurityOpt"].to_string().contains("no-new-privileges"), "{host:#}");
+    child.kill().expect("it runs");
+    child.wait().expect("it ended");
+    eventually("its container is gone", Duration::from_secs(60), || match docker(&["inspect", &name]).0 {
+        true => Err(format!("{name} is still there")),
+        false => Ok(()),
+    });
+}
