@@ -27,6 +27,9 @@ use crate::ssh::Target;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  fleet ssh-key rotate --dry-run
+  fleet ssh-key rotate")]
 pub struct Args {
     #[command(flatten)]
     pub yes: Yes,
