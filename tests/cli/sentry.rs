@@ -322,6 +322,8 @@ fn clients_toml_is_edited_as_it_stands_and_refused_before_it_is_wrong() {
     fleet.edit("[clients.brest]", "[clients.brest]\nsentry = { dsn = \"\" }");
     fleet.say("sentry enable brest --no-apply").ok();
     assert!(!fleet.read("clients.toml").contains("dsn = \"\""));
+    fleet.say("sentry set brest --dsn https://k@o1.ingest.sentry.io/43 --no-apply").ok();
+    assert!(fleet.read("clients.toml").contains("dsn = \"https://k@o1.ingest.sentry.io/43\""));
 
     let kept = fleet.read("clients.toml");
     let refuse = |words: &[&str], input: &str, code: i32, text: &str| {
@@ -333,7 +335,8 @@ fn clients_toml_is_edited_as_it_stands_and_refused_before_it_is_wrong() {
     };
     let set = ["sentry", "set", "brest"];
     let with = |more: &[&'static str]| [&set[..], more].concat();
-    refuse(&with(&["--dsn", "https://poison1@x.fr/1"]), "", 2, "--dsn-from -");
+    refuse(&with(&["--dsn", "https://poison1@x.fr/seven"]), "", 2, "does not end in a project number");
+    refuse(&with(&["--dsn", "https://k@x.fr/1", "--dsn-from", "-"]), "", 2, "cannot be used with");
     refuse(&with(&["--dsn-from", "-"]), "https://poison2@x.fr/seven", 3, "does not end in a project number");
     refuse(&with(&["--dsn-from", "-"]), "https://k:poison3@x.fr/7", 3, "then revoke that key");
     refuse(&with(&["--dsn-from", "-"]), "", 3, "is empty");

@@ -22,6 +22,7 @@ use crate::plan::Stage;
 use crate::registry::Client;
 use crate::registry::edit::Value;
 use crate::registry::values::{Dsn, Environment, Name, Slug};
+use crate::secret::Secret;
 use crate::status::sentry::Sentry;
 
 /// Longest time that a service which was just replaced may take to say what it reports as.
@@ -34,10 +35,11 @@ const PROOF: Duration = Duration::from_secs(30);
 /// are replaced), and then asks the application whether it reports as it shall. A host that other changes wait
 /// for is refused before anything is touched.
 ///
-/// A DSN is read from a file or from standard input, never from an argument: those can be read by every user of
-/// this machine.
+/// The key in a DSN lets anybody send events to the project, and nothing more. Where other users of this machine
+/// shall not read it among its processes, give it with --dsn-from.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
+  fleet sentry set ville-lyon --dsn https://KEY@o1.ingest.sentry.io/42
   fleet sentry set ville-lyon --dsn-from dsn.txt
   echo 'https://KEY@o1.ingest.sentry.io/42' | fleet sentry set ville-lyon --dsn-from - --yes
   fleet sentry set --tag test --use staging
@@ -47,13 +49,14 @@ pub struct SetArgs {
     #[command(flatten)]
     pub targets: Targets,
 
-    /// Take the DSN from this file, such as dsn.txt, or from standard input (-)
-    #[arg(long, value_name = "FILE")]
-    pub dsn_from: Option<PathBuf>,
-
-    // Caught here, so that no message repeats it.
-    #[arg(long, hide = true, help = "Refused; give it with --dsn-from, such as --dsn-from dsn.txt")]
+    /// The DSN, such as https://KEY@o1.ingest.sentry.io/42, as the project's settings show it
+    // Understood later: no message repeats one that is wrong.
+    #[arg(long, value_name = "DSN")]
     pub dsn: Option<String>,
+
+    /// Take the DSN from this file, such as dsn.txt, or from standard input (-)
+    #[arg(long, value_name = "FILE", conflicts_with = "dsn")]
+    pub dsn_from: Option<PathBuf>,
 
     /// Name of a [sentry.NAME] whose DSN and project hold, such as staging; takes the client's own ones away
     #[arg(long = "use", value_name = "NAME", value_parser = value(Name::parse))]
@@ -123,10 +126,6 @@ fn rate(text: &str) -> Result<f64, Fault> {
 }
 
 pub fn set(app: &App, args: &SetArgs) -> anyhow::Result<ExitKind> {
-    if args.dsn.is_some() {
-        return Err(usage("a DSN was given as an argument, where every user of this machine can read it")
-            .hint("give it with --dsn-from FILE, or on standard input with --dsn-from -"));
-    }
     let fleet = Fleet::open(&app.global)?;
     let clients = args.targets.required(&fleet)?;
     let mut changes = Vec::new();
@@ -139,13 +138,16 @@ pub fn set(app: &App, args: &SetArgs) -> anyhow::Result<ExitKind> {
         ]);
         changes.push(Change::Set("sentry.use", name.as_str().into()));
     }
-    if let Some(path) = &args.dsn_from {
-        let text = match path.as_os_str() == "-" {
-            true => ask::secret(app, "DSN")?,
-            false => ask::secret_file(path)?,
-        };
+    let given = match (&args.dsn, &args.dsn_from) {
+        (Some(dsn), _) => Some(("--dsn".to_owned(), Secret::from(dsn.as_str()))),
+        (None, Some(path)) if path.as_os_str() == "-" => Some(("-".to_owned(), ask::secret(app, "DSN")?)),
+        (None, Some(path)) => Some((path.display().to_string(), ask::secret_file(path)?)),
+        (None, None) => None,
+    };
+    if let Some((from, text)) = given {
         let dsn = Dsn::parse(text.reveal().trim()).map_err(|fault| {
-            let error = refused(format!("{}: {fault}", path.display()));
+            let told = format!("{from}: {fault}");
+            let error = if args.dsn.is_some() { usage(told) } else { refused(told) };
             fault.hint.into_iter().fold(error, |error, hint| error.hint(hint))
         })?;
         changes.push(Change::Set("sentry.dsn", dsn.reveal().into()));
@@ -158,7 +160,7 @@ pub fn set(app: &App, args: &SetArgs) -> anyhow::Result<ExitKind> {
     changes.extend([environment, rate, org, project].into_iter().flatten());
     if changes.is_empty() {
         return Err(usage("nothing to set was given")
-            .hint("such as --dsn-from FILE, --environment NAME, --traces-rate 0.1 or --use NAME"));
+            .hint("such as --dsn DSN, --environment NAME, --traces-rate 0.1 or --use NAME"));
     }
     if args.environment.is_some() && clients.len() > 1 {
         return Err(usage(format!(
