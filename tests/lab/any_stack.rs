@@ -127,6 +127,12 @@ fn a_new_stack_on_a_bare_host_survives_kills_on_the_way() {
         if host.sh("test -s /run/fleet/marche.lease").code == Some(0) {
             after_the_kill(&fleet, &host, &words);
         }
+        // The next run waits for it too, but not as long as apt may take on a machine that makes ten hosts at once.
+        eventually("the command that was cut off ends", Duration::from_secs(400), || {
+            let lock = "/run/fleet/marche.work";
+            let free = host.sh(&format!("[ ! -e {lock} ] || flock -n {lock} true"));
+            if free.code == Some(0) { Ok(()) } else { Err(format!("{free:?}")) }
+        });
     }
     let secret = fleet.secret(client, "CLE");
     let last = fleet.run(&words).expect(0);

@@ -23,29 +23,30 @@ fn container(fleet: &Fleet) -> Option<String> {
 #[test]
 fn a_backup_is_proved_in_a_container_that_reaches_nothing() {
     let town = town();
-    town.fleet.run(&["backup", "client-1", "--json"]).expect(0).outcome("client-1", "changed");
+    let name = town.one.name.as_str();
+    town.fleet.run(&["backup", name, "--json"]).expect(0).outcome(name, "changed");
     let fleet = town.fleet.copy("prove");
-    let image =
-        format!("[fleet.backup]\nprove_image = \"{}/library/postgres\"\n\n[clients.client-1]", mirror());
-    fleet.edit("clients.toml", "[clients.client-1]", &image);
-    let words = ["backups", "prove", "client-1", "--with", "docker", "--json"];
+    let table = format!("[clients.{name}]");
+    let image = format!("[fleet.backup]\nprove_image = \"{}/library/postgres\"\n\n{table}", mirror());
+    fleet.edit("clients.toml", &table, &image);
+    let words = ["backups", "prove", name, "--with", "docker", "--json"];
     let record = fleet.run(&words).expect(0).records().remove(0);
     assert_eq!((&record["ok"], &record["faults"]), (&json!(true), &json!([])), "{record:#}");
     assert!(record["with"].as_str().expect("with").starts_with("a container of 127.0.0.1:"), "{record:#}");
     let tables = record["tables"].as_array().expect("tables");
     let demandes = tables.iter().find(|table| table["table"] == "demandes").expect("the table");
     assert_eq!(demandes["wanted"], demandes["found"], "{record:#}");
-    let status = fleet.run(&["status", "client-1", "--json"]).records().remove(0);
+    let status = fleet.run(&["status", name, "--json"]).records().remove(0);
     assert!(status["pulled"]["proved"].is_string(), "{status:#}");
 
     // While it runs it is as locked up as promised, and a kill takes it along.
     let mut child = fleet.command(&words).spawn().expect("fleet runs");
-    let mut name = String::new();
+    let mut proof = String::new();
     eventually("its container runs", Duration::from_secs(90), || {
-        name = container(&fleet).ok_or("not yet")?;
+        proof = container(&fleet).ok_or("not yet")?;
         Ok(())
     });
-    let inspected: Value = serde_json::from_str(&docker(&["inspect", &name]).1).expect("JSON");
+    let inspected: Value = serde_json::from_str(&docker(&["inspect", &proof]).1).expect("JSON");
     let (host, config) = (&inspected[0]["HostConfig"], &inspected[0]["Config"]);
     assert_eq!((&host["NetworkMode"], &host["CapDrop"]), (&json!("none"), &json!(["ALL"])), "{host:#}");
     assert_eq!(
@@ -55,8 +56,8 @@ fn a_backup_is_proved_in_a_container_that_reaches_nothing() {
     assert!(host["SecurityOpt"].to_string().contains("no-new-privileges"), "{host:#}");
     child.kill().expect("it runs");
     child.wait().expect("it ended");
-    eventually("its container is gone", Duration::from_secs(60), || match docker(&["inspect", &name]).0 {
-        true => Err(format!("{name} is still there")),
+    eventually("its container is gone", Duration::from_secs(60), || match docker(&["inspect", &proof]).0 {
+        true => Err(format!("{proof} is still there")),
         false => Ok(()),
     });
 }

@@ -29,11 +29,16 @@ fn spoken(host: &Host) -> String {
     text
 }
 
-/// All secret values of a client, and its DSN.
+/// The key of a client's backups, once there is one: the operator's alone.
+const OURS: &str = "FLEET_BACKUP_KEY";
+
+/// All secret values of a client that its host has, and its DSN.
 fn values(fleet: &Fleet, client: &str) -> Vec<String> {
     let ran = fleet.run(&["secrets", "show", client, "--reveal", "--json"]).expect(0);
+    let records = ran.records();
+    let there = records.iter().filter(|record| record["name"] != OURS);
     let mut list: Vec<String> =
-        ran.records().iter().map(|record| record["value"].as_str().expect("a value").to_owned()).collect();
+        there.map(|record| record["value"].as_str().expect("a value").to_owned()).collect();
     assert!(list.len() >= 2, "a client has secrets: {}", ran.stdout.len());
     let text = fleet.read("clients.toml");
     let (_, table) = text.split_once(&format!("[clients.{client}]")).expect("its table");
@@ -65,7 +70,9 @@ fn no_value_of_a_client_is_on_the_host_of_another() {
     let own = town.hosts().map(|host| values(&town.fleet, &host.name));
     assert!(own[0].iter().all(|value| !own[1].contains(value)), "no two clients share a value");
     for (index, host) in town.hosts().into_iter().enumerate() {
-        let (mine, others) = (&own[index], &own[1 - index]);
+        let (mine, mut others) = (&own[index], own[1 - index].clone());
+        let key = town.fleet.run(&["secrets", "show", &host.name, OURS, "--reveal"]);
+        others.extend((key.code == Some(0)).then(|| key.stdout.trim_end().to_owned()));
         for value in mine {
             let found = holding(host, "root", std::slice::from_ref(value));
             assert!(
@@ -75,12 +82,16 @@ fn no_value_of_a_client_is_on_the_host_of_another() {
             let wrong: Vec<_> = found.iter().filter(|path| !allowed(path)).collect();
             assert!(wrong.is_empty(), "a value of {} outside its place: {wrong:?}", host.name);
         }
-        let found = holding(host, "root", others);
-        assert!(found.is_empty(), "values of the other client on {}: {found:?}", host.name);
+        let found = holding(host, "root", &others);
+        assert!(
+            found.is_empty(),
+            "values of the other client, or the key of the backups, on {}: {found:?}",
+            host.name
+        );
         let readable = holding(host, "nobody", mine);
         assert!(readable.is_empty(), "any user of {} may read {readable:?}", host.name);
         let spoken = spoken(host);
-        for value in mine.iter().chain(others) {
+        for value in mine.iter().chain(&others) {
             assert!(
                 !spoken.contains(value.as_str()),
                 "a value is in an argument list or the journal of {}",
@@ -90,7 +101,7 @@ fn no_value_of_a_client_is_on_the_host_of_another() {
         let modes = host.sh("stat -c '%a %U' /opt/geoclic/releases/*/.env /opt/geoclic/tls/privkey.pem /opt/geoclic/state.json").ok();
         assert!(modes.lines().all(|line| line == "600 root"), "{modes}");
         let images = host.sh("docker image ls -q --filter reference='geoclic/*' | sort -u | xargs docker image inspect; docker image ls -q --filter reference='geoclic/*' | sort -u | xargs -n 1 docker history --no-trunc").ok();
-        for value in mine.iter().chain(others) {
+        for value in mine.iter().chain(&others) {
             assert!(!images.contains(value.as_str()), "a value is in an image of {}", host.name);
         }
     }

@@ -37,17 +37,20 @@ fn a_shell_on_a_host_and_in_a_container_is_a_real_terminal() {
             place,
             &json!([
                 ["size", 31, 97],
-                ["see", "[#$] $"],
+                ["see", "[#$] "],
                 // What is typed is echoed: the answer must not be found in the question.
                 ["type", "stty size; echo the-size-was-$((40 + 2))\r"],
                 ["see", "31 97\\s+the-size-was-42"],
                 ["size", 44, 132],
                 ["type", "sleep 1; stty size; echo and-now-$((40 + 2))\r"],
                 ["see", "44 132\\s+and-now-42"],
-                ["type", "sleep 300\r"],
-                ["see", "sleep 300"],
+                // It has the terminal by the time that it speaks.
+                ["type", "sh -c 'echo runs-$((40 + 2)); exec sleep 300'\r"],
+                ["see", "runs-42"],
+                // What is typed behind it too early is thrown away with the rest of the line.
                 ["type", "\u{3}"],
-                ["type", "\recho still-$((40 + 2))\r"],
+                ["see", "\\^C[^$#]*[#$] "],
+                ["type", "echo still-$((40 + 2))\r"],
                 ["see", "still-42"],
                 ["type", "exit 7\r"]
             ]),
