@@ -59,6 +59,7 @@ picture() {
 }
 wide() { tmux -L "$SCREEN" resize-window -t it -x "$1" -y "${2:-40}"; }
 
+"$BIN/fleet" -C "$LAB/fleet" init >/dev/null
 sleep 1
 cat >"$WORK/clients.toml" <<'TOML'
 [fleet]
@@ -81,12 +82,32 @@ wait_for 900 'build portail'
 picture provision "fleet provision --all --yes" 100
 wait_for 900 '3 clients:'
 
+# portail VERB OPTIONS: docker VERB for that service's container on one client.
+portail() {
+    type_in "fleet exec client-2 --sudo -- sh -c 'docker $1 \$(docker ps -aq --filter label=com.docker.compose.service=portail)'"
+    sleep 8
+}
+portail 'stop -t 1'
 wide 110
-type_in "fleet exec client-2 --sudo -- docker stop -t 1 geoclic-portail-1; clear; fleet status"
+type_in 'fleet status'
 wait_for 60 'of 3 well'
 picture status "fleet status" 110
-type_in 'fleet exec client-2 --sudo -- docker start geoclic-portail-1'
-wait_for 60 'geoclic-portail-1'
+wide 200
+type_in 'fleet status --wide'
+wait_for 60 'of 3 well'
+picture status-wide "fleet status --wide" 200
+wide 110
+type_in 'fleet check'
+wait_for 90 'of 3 well'
+picture check "fleet check" 110
+portail start
+type_in 'fleet exec --all -- cat /etc/debian_version'
+sleep 5
+picture exec "fleet exec: what several hosts say alike is shown once" 110
+wide 120
+type_in 'fleet doctor'
+wait_for 120 'in 3 clients'
+picture doctor "fleet doctor" 120
 
 wide 110 16
 type_in 'fleet logs --all --service api --service worker --tail 4 --follow'
