@@ -60,8 +60,9 @@ sentry_servers() {
         case $(uname -m) in aarch64) arch=arm64 ;; *) arch=x64 ;; esac
         echo "test: fetching sentry-cli from npm, unpacked below target/"
         rm -rf "$client" && mkdir -p "$client"
-        curl -fsSL --retry 3 "https://registry.npmjs.org/@sentry/cli-linux-$arch/-/cli-linux-$arch-$version.tgz" |
-            tar -xz -C "$client" --strip-components=1
+        command -v npm >/dev/null || apt install --no-install-recommends npm >/dev/null
+        npm pack --silent --pack-destination "$client" "@sentry/cli-linux-$arch@$version" >/dev/null
+        tar -xzf "$client"/*.tgz -C "$client" --strip-components=1
     fi
     echo "test: Kent $("$venv/bin/python" -c 'import kent; print(kent.__version__)'), $("$client/bin/sentry-cli" --version)"
     venv=$TOOLS_DIR/bugsink
