@@ -129,8 +129,14 @@ pub fn check_permissions(path: &Path) -> Result<(), KeyError> {
 /// Where the public half of a private key file is.
 #[must_use]
 pub fn public_path(path: &Path) -> PathBuf {
+    beside(path, ".pub")
+}
+
+/// The same path with something behind its name.
+#[must_use]
+pub fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".pub");
+    name.push(end);
     PathBuf::from(name)
 }
 

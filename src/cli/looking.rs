@@ -77,11 +77,7 @@ pub fn facts(answer: &Answer) -> Result<Facts, (String, Option<String>)> {
             let detail = said.lines().next().unwrap_or_default().to_owned();
             (format!("{error} {detail}"), Some(format!("fleet test-ssh {}", answer.client)))
         }),
-        Err(outcome) => {
-            let fault = outcome.fault().cloned();
-            let message = fault.as_ref().map_or_else(|| reason(outcome), |fault| fault.message.clone());
-            Err((message, fault.and_then(|fault| fault.hint)))
-        }
+        Err(outcome) => Err(trouble(outcome)),
     }
 }
 
@@ -158,6 +154,15 @@ pub fn what_to_do(remedies: &[Remedy], most: usize) -> String {
         text.push_str(&format!("  and {} more; fleet check --json has them all\n", remedies.len() - shown));
     }
     text
+}
+
+/// Why a host has no answer, and what to do about it.
+#[must_use]
+pub fn trouble(outcome: &Outcome) -> (String, Option<String>) {
+    match outcome.fault() {
+        Some(fault) => (fault.message.clone(), fault.hint.clone()),
+        None => (reason(outcome), None),
+    }
 }
 
 fn reason(outcome: &Outcome) -> String {

@@ -14,6 +14,8 @@ use super::super::ask::Yes;
 use super::super::context::Fleet;
 use super::super::exit::refused;
 use super::super::global::Limits;
+use super::super::looking;
+use crate::engine::Answer;
 use crate::event::ExitKind;
 use crate::fs_atomic::{self, FileLock};
 use crate::hint::HintExt as _;
@@ -21,7 +23,7 @@ use crate::keys;
 use crate::ops::login::{Key, let_in, let_out};
 use crate::registry::Client;
 use crate::shell::Cmd;
-use crate::ssh::Target;
+use crate::ssh::{Output, Target};
 
 /// How long one rotation waits for another.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -51,12 +53,7 @@ struct Files {
 
 impl Files {
     fn of(key: PathBuf) -> Files {
-        let beside = |end: &str| {
-            let mut name = key.as_os_str().to_owned();
-            name.push(end);
-            PathBuf::from(name)
-        };
-        Files { next: beside(".next"), old: beside(".old"), key }
+        Files { next: keys::beside(&key, ".next"), old: keys::beside(&key, ".old"), key }
     }
 
     /// Both halves of the key at one place to another, the private one last: it alone says where a key is.
@@ -171,34 +168,17 @@ impl Told {
         let target = |client: &&Client| Target { key: key.to_owned(), agent: None, ..fleet.target(client) };
         let questions = clients.iter().map(|client| (target(client), cmd.clone())).collect();
         let answers = app.ask(fleet, "ssh-key", questions, &args.limits)?;
-        let mut reached = 0;
-        let wrong = |output: &crate::ssh::Output| {
+        let wrong = |output: &Output| {
             let said = crate::secret::clean_bytes(&output.stderr);
             said.lines().last().unwrap_or("authorized_keys cannot be changed").to_owned()
         };
-        let list: Vec<_> = answers
-            .answers
-            .iter()
-            .map(|answer| {
-                let fault = match &answer.result {
-                    Ok(output) => {
-                        reached += 1;
-                        (!output.exit.success()).then(|| (wrong(output), None))
-                    }
-                    Err(outcome) => {
-                        let message = outcome.fault().map_or(outcome.word(), |fault| fault.message.as_str());
-                        Some((message.to_owned(), outcome.fault().and_then(|fault| fault.hint.clone())))
-                    }
-                };
-                (answer.client.clone(), fault)
-            })
-            .collect();
-        let exit = match (answers.interrupted, list.iter().all(|(_, fault)| fault.is_none()), reached) {
-            (true, _, _) => ExitKind::Interrupted,
-            (false, true, _) => ExitKind::Ok,
-            (false, false, 0) => ExitKind::NoneReachable,
-            (false, false, _) => ExitKind::ClientFailed,
+        let trouble = |answer: &Answer| match &answer.result {
+            Ok(output) => (!output.exit.success()).then(|| (wrong(output), None)),
+            Err(outcome) => Some(looking::trouble(outcome)),
         };
+        let list: Vec<_> =
+            answers.answers.iter().map(|answer| (answer.client.clone(), trouble(answer))).collect();
+        let exit = answers.exit(list.iter().any(|(_, trouble)| trouble.is_some()));
         Ok(Told { list, exit })
     }
 
