@@ -1,19 +1,18 @@
 //! A repository in object storage that speaks S3, in restic's layout.
 //!
-//! An object appears whole or not at all, so nothing has to be swept. Every request is signed for itself; a
-//! signed address grants what it is for, so no message holds one.
+//! Every request is signed for itself; a signed address grants what it is for, so no message holds one.
 
 use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
-use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
+use rustic_core::{FileType, Id};
 use rusty_s3::actions::{DeleteObject, GetObject, ListObjectsV2, PutObject, S3Action};
 use rusty_s3::{Credentials, UrlStyle};
 
 use super::error::BackupError;
-use super::storage::{LARGEST, LONGEST_LIST, Refused, content, patiently, range};
+use super::storage::{LARGEST, LONGEST_LIST, Refused, Remote, Requests, content, listed, patiently, range};
 use crate::http::{Answer, Http};
 use crate::secret::Secret;
 
@@ -34,7 +33,7 @@ pub struct Bucket {
 }
 
 /// One repository in it.
-pub struct Objects {
+pub(super) struct Objects {
     bucket: rusty_s3::Bucket,
     credentials: Credentials,
     prefix: String,
@@ -51,19 +50,19 @@ impl Bucket {
 
     /// # Errors
     /// An endpoint that is no address.
-    pub fn open(&self) -> Result<Objects, BackupError> {
+    pub(super) fn open(&self) -> Result<Remote<Objects>, BackupError> {
         let bad =
             |why: String| BackupError::Storage(format!("{} cannot be addressed: {why}", self.address()));
         let endpoint = self.endpoint.parse().map_err(|error: url::ParseError| bad(error.to_string()))?;
         let bucket = rusty_s3::Bucket::new(endpoint, UrlStyle::Path, self.name.clone(), self.region.clone())
             .map_err(|error| bad(error.to_string()))?;
-        Ok(Objects {
+        Ok(Remote(Objects {
             bucket,
             credentials: Credentials::new(self.key_id.reveal().clone(), self.key.reveal().clone()),
             prefix: self.prefix.clone(),
             place: self.address(),
             http: Http::patient(),
-        })
+        }))
     }
 
     /// Whether there is a repository.
@@ -71,25 +70,11 @@ impl Bucket {
     /// # Errors
     /// A storage that does not answer, or refuses.
     pub fn exists(&self) -> Result<bool, BackupError> {
-        let found = self.open()?.list_with_size(FileType::Config);
-        found.map(|found| !found.is_empty()).map_err(|error| BackupError::storage(&error))
+        self.open()?.exists()
     }
 }
 
 impl Objects {
-    fn key(&self, kind: FileType, id: &Id) -> String {
-        let name = id.to_hex();
-        match kind {
-            FileType::Config => format!("{}/config", self.prefix),
-            FileType::Pack => format!("{}/data/{}/{}", self.prefix, &name.as_str()[..2], name.as_str()),
-            _ => format!("{}/{}/{}", self.prefix, kind.dirname(), name.as_str()),
-        }
-    }
-
-    fn failed(&self, what: &str, key: &str, why: &Refused) -> Box<RusticError> {
-        RusticError::new(ErrorKind::Backend, format!("cannot {what} {key} of {}: {}", self.place, why.0))
-    }
-
     /// Signed anew each time that it is made.
     fn ask<'a, A: S3Action<'a>>(
         &self,
@@ -100,6 +85,21 @@ impl Objects {
         most: u64,
     ) -> Result<Answer, Refused> {
         patiently(|| self.http.send(method, action.sign(SIGNED).as_str(), headers, body, most))
+    }
+}
+
+impl Requests for Objects {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn path(&self, kind: FileType, id: &Id) -> String {
+        let name = id.to_hex();
+        match kind {
+            FileType::Config => format!("{}/config", self.prefix),
+            FileType::Pack => format!("{}/data/{}/{}", self.prefix, &name.as_str()[..2], name.as_str()),
+            _ => format!("{}/{}/{}", self.prefix, kind.dirname(), name.as_str()),
+        }
     }
 
     fn get(&self, key: &str, part: Option<(u32, u32)>) -> Result<Option<Bytes>, Refused> {
@@ -132,16 +132,38 @@ impl Objects {
                 .map_err(|error| Refused(format!("its list of objects makes no sense: {error}")))?;
             for object in page.contents {
                 let name = object.key.rsplit('/').next().unwrap_or_default();
-                if let Some(id) = (name.len() == 64).then(|| name.parse::<Id>().ok()).flatten() {
-                    let size = object.size.unwrap_or_default();
-                    found.push((id, u32::try_from(size).unwrap_or(u32::MAX)));
-                }
+                found.extend(listed(name, object.size.unwrap_or_default()));
             }
             match page.next_continuation_token {
                 Some(next) if token.as_ref() != Some(&next) => token = Some(next),
                 Some(_) => return Err(Refused("its list of objects does not end".to_owned())),
                 None => return Ok(found),
             }
+        }
+    }
+
+    /// A bucket is made by whoever pays for it.
+    fn create(&self) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn put(&self, key: &str, whole: &[u8]) -> Result<(), Refused> {
+        // The storage compares it with what arrived; a bucket with object lock insists on it.
+        let digest = base64::engine::general_purpose::STANDARD.encode(Md5::digest(whole));
+        let mut action = PutObject::new(&self.bucket, Some(&self.credentials), key);
+        action.headers_mut().insert("content-md5", digest.clone());
+        let headers = [("content-md5", digest.as_str()), ("content-type", "application/octet-stream")];
+        match self.ask(&action, "PUT", &headers, Some(whole), LONGEST_LIST)? {
+            answer if answer.ok() => Ok(()),
+            answer => Err(refused(&answer)),
+        }
+    }
+
+    fn delete(&self, key: &str) -> Result<(), Refused> {
+        let action = DeleteObject::new(&self.bucket, Some(&self.credentials), key);
+        match self.ask(&action, "DELETE", &[], None, LONGEST_LIST)? {
+            answer if answer.ok() || answer.status == 404 => Ok(()),
+            answer => Err(refused(&answer)),
         }
     }
 }
@@ -167,86 +189,4 @@ fn refused(answer: &Answer) -> Refused {
     let code = code(answer).map(|code| format!(" {code}")).unwrap_or_default();
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     Refused(format!("the storage answers {}{code}{why}", answer.status))
-}
-
-impl ReadBackend for Objects {
-    fn location(&self) -> String {
-        self.place.clone()
-    }
-
-    fn list_with_size(&self, kind: FileType) -> RusticResult<Vec<(Id, u32)>> {
-        let found = match kind {
-            FileType::Config => {
-                let config = self.get(&self.key(kind, &Id::default()), None);
-                config.map(|config| {
-                    let size = |bytes: Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                    config.map(|bytes| (Id::default(), size(bytes))).into_iter().collect()
-                })
-            }
-            FileType::Pack => self.list("data"),
-            other => self.list(other.dirname()),
-        };
-        found.map_err(|why| self.failed("list", kind.dirname(), &why))
-    }
-
-    fn read_full(&self, kind: FileType, id: &Id) -> RusticResult<Bytes> {
-        let key = self.key(kind, id);
-        let found =
-            self.get(&key, None).and_then(|found| found.ok_or_else(|| Refused("it is not there".to_owned())));
-        found.map_err(|why| self.failed("read", &key, &why))
-    }
-
-    fn read_partial(
-        &self,
-        kind: FileType,
-        id: &Id,
-        _: bool,
-        offset: u32,
-        length: u32,
-    ) -> RusticResult<Bytes> {
-        if length == 0 {
-            return Ok(Bytes::new());
-        }
-        let key = self.key(kind, id);
-        let found = self.get(&key, Some((offset, length)));
-        let found = found.and_then(|found| found.ok_or_else(|| Refused("it is not there".to_owned())));
-        found.map_err(|why| self.failed("read", &key, &why))
-    }
-
-    fn warmup_path(&self, kind: FileType, id: &Id) -> String {
-        self.key(kind, id)
-    }
-}
-
-impl WriteBackend for Objects {
-    /// A bucket is made by whoever pays for it.
-    fn create(&self) -> RusticResult<()> {
-        Ok(())
-    }
-
-    fn write_bytes(&self, kind: FileType, id: &Id, _: bool, content: BytesList) -> RusticResult<()> {
-        let key = self.key(kind, id);
-        let whole: Vec<u8> = content.slice().concat();
-        // The storage compares it with what arrived; a bucket with object lock insists on it.
-        let digest = base64::engine::general_purpose::STANDARD.encode(Md5::digest(&whole));
-        let mut action = PutObject::new(&self.bucket, Some(&self.credentials), &key);
-        action.headers_mut().insert("content-md5", digest.clone());
-        let headers = [("content-md5", digest.as_str()), ("content-type", "application/octet-stream")];
-        let answer = self.ask(&action, "PUT", &headers, Some(&whole), LONGEST_LIST);
-        match answer {
-            Ok(answer) if answer.ok() => Ok(()),
-            Ok(answer) => Err(self.failed("write", &key, &refused(&answer))),
-            Err(why) => Err(self.failed("write", &key, &why)),
-        }
-    }
-
-    fn remove(&self, kind: FileType, id: &Id, _: bool) -> RusticResult<()> {
-        let key = self.key(kind, id);
-        let action = DeleteObject::new(&self.bucket, Some(&self.credentials), &key);
-        match self.ask(&action, "DELETE", &[], None, LONGEST_LIST) {
-            Ok(answer) if answer.ok() || answer.status == 404 => Ok(()),
-            Ok(answer) => Err(self.failed("remove", &key, &refused(&answer))),
-            Err(why) => Err(self.failed("remove", &key, &why)),
-        }
-    }
 }

@@ -5,11 +5,11 @@
 
 use base64::Engine as _;
 use bytes::Bytes;
-use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
+use rustic_core::{FileType, Id};
 use serde::Deserialize;
 
 use super::error::BackupError;
-use super::storage::{LARGEST, LONGEST_LIST, Refused, content, patiently, range};
+use super::storage::{LARGEST, LONGEST_LIST, Refused, Remote, Requests, content, listed, patiently, range};
 use crate::http::{Answer, Http};
 use crate::secret::Secret;
 
@@ -25,7 +25,7 @@ pub struct Rest {
 }
 
 /// The same, being asked.
-pub struct Remote {
+pub(super) struct Server {
     url: String,
     place: String,
     /// `Authorization`, where there is a login.
@@ -47,18 +47,18 @@ impl Rest {
     }
 
     #[must_use]
-    pub fn open(&self) -> Remote {
+    pub(super) fn open(&self) -> Remote<Server> {
         let basic = |(user, password): &(String, Secret<String>)| {
             let both = format!("{user}:{}", password.reveal());
             let text = base64::engine::general_purpose::STANDARD.encode(both);
             Secret::from(format!("Basic {text}"))
         };
-        Remote {
+        Remote(Server {
             url: self.url.clone(),
             place: self.address(),
             login: self.login.as_ref().map(basic),
             http: Http::patient(),
-        }
+        })
     }
 
     /// Whether there is a repository.
@@ -66,19 +66,11 @@ impl Rest {
     /// # Errors
     /// A server that does not answer, or refuses.
     pub fn exists(&self) -> Result<bool, BackupError> {
-        let found = self.open().list_with_size(FileType::Config);
-        found.map(|found| !found.is_empty()).map_err(|error| BackupError::storage(&error))
+        self.open().exists()
     }
 }
 
-fn path(kind: FileType, id: &Id) -> String {
-    match kind {
-        FileType::Config => "config".to_owned(),
-        _ => format!("{}/{}", kind.dirname(), id.to_hex().as_str()),
-    }
-}
-
-impl Remote {
+impl Server {
     fn ask(
         &self,
         method: &str,
@@ -91,6 +83,19 @@ impl Remote {
         let login = self.login.as_ref().map(|login| ("authorization", login.reveal().as_str()));
         let headers: Vec<(&str, &str)> = header.into_iter().chain(login).collect();
         patiently(|| self.http.send(method, &url, &headers, body, most))
+    }
+}
+
+impl Requests for Server {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn path(&self, kind: FileType, id: &Id) -> String {
+        match kind {
+            FileType::Config => "config".to_owned(),
+            _ => format!("{}/{}", kind.dirname(), id.to_hex().as_str()),
+        }
     }
 
     fn get(&self, path: &str, part: Option<(u32, u32)>) -> Result<Option<Bytes>, Refused> {
@@ -112,16 +117,16 @@ impl Remote {
             _ => return Err(refused(&answer)),
         }
         // A server that has nothing there may say `null`.
-        let listed: Option<Vec<Listed>> = serde_json::from_slice(&answer.body)
+        let files: Option<Vec<Listed>> = serde_json::from_slice(&answer.body)
             .map_err(|error| Refused(format!("its list of files makes no sense: {error}")))?;
-        let known = |file: Listed| {
-            let id = (file.name.len() == 64).then(|| file.name.parse().ok()).flatten()?;
-            Some((id, u32::try_from(file.size).unwrap_or(u32::MAX)))
-        };
-        Ok(listed.unwrap_or_default().into_iter().filter_map(known).collect())
+        Ok(files.unwrap_or_default().iter().filter_map(|file| listed(&file.name, file.size)).collect())
     }
 
-    fn write(&self, path: &str, whole: &[u8]) -> Result<(), Refused> {
+    fn create(&self) -> Result<(), Refused> {
+        done(&self.ask("POST", "?create=true", None, Some(b""), LONGEST_LIST)?)
+    }
+
+    fn put(&self, path: &str, whole: &[u8]) -> Result<(), Refused> {
         let kind = Some(("content-type", "application/octet-stream"));
         let answer = self.ask("POST", path, kind, Some(whole), LONGEST_LIST)?;
         if answer.ok() {
@@ -134,9 +139,16 @@ impl Remote {
         }
     }
 
-    fn failed(&self, what: &str, path: &str, why: &Refused) -> Box<RusticError> {
-        RusticError::new(ErrorKind::Backend, format!("cannot {what} {path} of {}: {}", self.place, why.0))
+    fn delete(&self, path: &str) -> Result<(), Refused> {
+        match self.ask("DELETE", path, None, None, LONGEST_LIST)? {
+            answer if answer.status == 404 => Ok(()),
+            answer => done(&answer),
+        }
     }
+}
+
+fn done(answer: &Answer) -> Result<(), Refused> {
+    if answer.ok() { Ok(()) } else { Err(refused(answer)) }
 }
 
 fn refused(answer: &Answer) -> Refused {
@@ -149,73 +161,4 @@ fn refused(answer: &Answer) -> Refused {
         _ => "",
     };
     Refused(format!("the server answers {}{why}", answer.status))
-}
-
-impl ReadBackend for Remote {
-    fn location(&self) -> String {
-        self.place.clone()
-    }
-
-    fn list_with_size(&self, kind: FileType) -> RusticResult<Vec<(Id, u32)>> {
-        let found = match kind {
-            FileType::Config => self.get("config", None).map(|config| {
-                let size = |bytes: Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                config.map(|bytes| (Id::default(), size(bytes))).into_iter().collect()
-            }),
-            other => self.list(other.dirname()),
-        };
-        found.map_err(|why| self.failed("list", kind.dirname(), &why))
-    }
-
-    fn read_full(&self, kind: FileType, id: &Id) -> RusticResult<Bytes> {
-        let path = path(kind, id);
-        let found = self.get(&path, None);
-        let found = found.and_then(|found| found.ok_or_else(|| Refused("it is not there".to_owned())));
-        found.map_err(|why| self.failed("read", &path, &why))
-    }
-
-    fn read_partial(
-        &self,
-        kind: FileType,
-        id: &Id,
-        _: bool,
-        offset: u32,
-        length: u32,
-    ) -> RusticResult<Bytes> {
-        if length == 0 {
-            return Ok(Bytes::new());
-        }
-        let path = path(kind, id);
-        let found = self.get(&path, Some((offset, length)));
-        let found = found.and_then(|found| found.ok_or_else(|| Refused("it is not there".to_owned())));
-        found.map_err(|why| self.failed("read", &path, &why))
-    }
-
-    fn warmup_path(&self, kind: FileType, id: &Id) -> String {
-        path(kind, id)
-    }
-}
-
-impl WriteBackend for Remote {
-    fn create(&self) -> RusticResult<()> {
-        match self.ask("POST", "?create=true", None, Some(b""), LONGEST_LIST) {
-            Ok(answer) if answer.ok() => Ok(()),
-            Ok(answer) => Err(self.failed("make", "the repository", &refused(&answer))),
-            Err(why) => Err(self.failed("make", "the repository", &why)),
-        }
-    }
-
-    fn write_bytes(&self, kind: FileType, id: &Id, _: bool, content: BytesList) -> RusticResult<()> {
-        let (path, whole) = (path(kind, id), content.slice().concat());
-        self.write(&path, &whole).map_err(|why| self.failed("write", &path, &why))
-    }
-
-    fn remove(&self, kind: FileType, id: &Id, _: bool) -> RusticResult<()> {
-        let path = path(kind, id);
-        match self.ask("DELETE", &path, None, None, LONGEST_LIST) {
-            Ok(answer) if answer.ok() || answer.status == 404 => Ok(()),
-            Ok(answer) => Err(self.failed("remove", &path, &refused(&answer))),
-            Err(why) => Err(self.failed("remove", &path, &why)),
-        }
-    }
 }
