@@ -7,6 +7,9 @@ mod doctor;
 mod fanout;
 mod help;
 mod hosts;
+#[path = "../support/http.rs"]
+#[expect(dead_code, reason = "the tests of releases ask for pages")]
+mod http;
 mod life;
 mod notify;
 mod poison;

@@ -1,5 +1,7 @@
 //! What Sentry is told of updates: the release that the application itself reports, and a deploy of each client.
 
+#[path = "../support/http.rs"]
+mod http;
 #[path = "../sentry/stub.rs"]
 #[expect(dead_code, reason = "shared with the tests without hosts, which use more of it")]
 mod stub;

@@ -3,6 +3,8 @@
 //! at all.
 
 mod crons;
+#[path = "../support/http.rs"]
+mod http;
 mod kent;
 mod own;
 mod releases;

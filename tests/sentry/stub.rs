@@ -2,11 +2,11 @@
 //! (`sentry-cli`) speaks to it in the tests too, so that its shape is not of our own making.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Value as Json, json};
+
+use super::http::{self, Answer, Request};
 
 pub const TOKEN: &str = "sntryu_poison7Q2xK9poison7Q2xK9poison7Q2xK9poison7Q2xK9poison7Q2";
 pub const ORG: &str = "acme";
@@ -51,36 +51,12 @@ pub struct Stub {
     state: Arc<Mutex<State>>,
 }
 
-struct Request {
-    method: String,
-    path: String,
-    query: String,
-    head: String,
-    body: String,
-}
-
-impl Request {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
-    }
-}
-
 impl Stub {
     pub fn start() -> Stub {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let stub = Stub { url, state: Arc::default() };
-        let serving = stub.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let serving = serving.clone();
-                std::thread::spawn(move || drop(serving.serve(stream)));
-            }
-        });
-        stub
+        let state = Arc::default();
+        let served = Arc::clone(&state);
+        let port = http::serve(move |request| answer(&served, &request));
+        Stub { url: format!("http://127.0.0.1:{port}"), state }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -91,64 +67,40 @@ impl Stub {
     pub fn count(&self, beginning: &str) -> usize {
         self.state().requests.iter().filter(|(line, _)| line.starts_with(beginning)).count()
     }
+}
 
-    fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
-        let mut reader = BufReader::new(stream.try_clone()?);
-        let mut stream = stream;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let mut words = line.split_whitespace();
-            let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-            let (path, query) = target.split_once('?').unwrap_or((target, ""));
-            let (path, query, method) = (path.to_owned(), query.to_owned(), method.to_owned());
-            let mut request = Request { method, path, query, head: String::new(), body: String::new() };
-            let mut line = String::new();
-            while reader.read_line(&mut line)? > 2 {
-                request.head.push_str(&line);
-                line.clear();
-            }
-            if request.header("expect").is_some() {
-                stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
-            }
-            let length = request.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body)?;
-            request.body = String::from_utf8(body).unwrap();
-            let fault = self.state().fault;
-            let line = format!("{} {}", request.method, request.path);
-            self.state().requests.push((line.clone(), request.body.clone()));
-            if fault == Fault::Silent {
-                std::thread::park();
-            }
-            let (status, answer, link) = match fault {
-                Fault::Status(status) => (status, json!({ "detail": "not now" }), String::new()),
-                _ => self.answer(&request),
-            };
-            if fault == Fault::LostAnswer && line.starts_with("POST") && line.ends_with("/deploys/") {
-                return Ok(());
-            }
-            let text = answer.to_string();
-            write!(
-                stream,
-                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{link}content-length: {}\r\n\r\n{text}",
-                text.len()
-            )?;
+/// With what is wrong with it.
+fn answer(state: &Mutex<State>, request: &Request) -> Option<Answer> {
+    let line = format!("{} {}", request.method(), request.path());
+    let mut state = state.lock().unwrap();
+    state.requests.push((line.clone(), request.body.clone()));
+    let (status, body, link) = match state.fault {
+        Fault::Silent => {
+            drop(state);
+            std::thread::park();
+            return None;
         }
+        Fault::Status(status) => (status, json!({ "detail": "not now" }), String::new()),
+        Fault::None | Fault::LostAnswer => state.answer(request),
+    };
+    if state.fault == Fault::LostAnswer && line.starts_with("POST") && line.ends_with("/deploys/") {
+        return None;
     }
+    let headers = format!("content-type: application/json\r\n{link}");
+    Some(Answer { status, headers, body: body.to_string() })
+}
 
-    fn answer(&self, request: &Request) -> (u16, Json, String) {
+impl State {
+    fn answer(&mut self, request: &Request) -> (u16, Json, String) {
         let none = String::new;
         if request.header("authorization") != Some(format!("Bearer {TOKEN}").as_str()) {
             return (401, json!({ "detail": "Invalid token" }), none());
         }
         let body: Json = serde_json::from_str(&request.body).unwrap_or_default();
-        let path = request.path.replace("%40", "@");
+        let path = request.path().replace("%40", "@");
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let mut state = self.state();
-        match (request.method.as_str(), parts.as_slice()) {
+        let state = self;
+        match (request.method(), parts.as_slice()) {
             ("GET", ["api", "0"]) => {
                 (200, json!({ "version": "0", "auth": { "scopes": ["project:releases"] } }), none())
             }
@@ -186,7 +138,7 @@ impl Stub {
             ("GET", ["api", "0", "organizations", ORG, "releases", version, "deploys"]) => {
                 let Some(release) = state.releases.get(*version) else { return unknown() };
                 let page: usize = request
-                    .query
+                    .query()
                     .split("cursor=")
                     .nth(1)
                     .and_then(|cursor| cursor.split(':').nth(1)?.parse().ok())
@@ -194,11 +146,13 @@ impl Stub {
                 let list: Vec<Json> =
                     release.deploys.iter().rev().skip(page * PAGE).take(PAGE).cloned().collect();
                 let more = release.deploys.len() > (page + 1) * PAGE;
+                let origin = format!("http://{}", request.header("host").unwrap_or_default());
                 let link = |rel: &str, results: bool, page: usize| {
                     let cursor = format!("{PAGE}:{page}:0");
                     format!(
                         "<{}{}?cursor={cursor}>; rel=\"{rel}\"; results=\"{results}\"; cursor=\"{cursor}\"",
-                        self.url, request.path
+                        origin,
+                        request.path()
                     )
                 };
                 let header = format!(

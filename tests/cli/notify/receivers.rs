@@ -1,10 +1,12 @@
 //! Receivers for messages: an HTTP server that keeps what it is asked, and a real mail server.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+
+use crate::http::{self, Request};
 
 #[derive(Clone, Copy)]
 pub enum Answer {
@@ -16,23 +18,6 @@ pub enum Answer {
     Smtp,
 }
 
-#[derive(Clone, Debug, Default)]
-pub struct Request {
-    pub line: String,
-    pub head: String,
-    pub body: String,
-}
-
-impl Request {
-    pub fn header(&self, name: &str) -> Option<String> {
-        let of = |line: &str| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-        };
-        self.head.lines().find_map(of)
-    }
-}
-
 pub struct Recorder {
     pub port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -40,16 +25,15 @@ pub struct Recorder {
 
 impl Recorder {
     pub fn start(answer: Answer) -> Recorder {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let requests = Arc::new(Mutex::new(Vec::new()));
+        let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
         let kept = Arc::clone(&requests);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || drop(serve(stream, answer, &kept)));
-            }
-        });
+        let port = match answer {
+            Answer::Smtp => mail(kept),
+            _ => http::serve(move |request| {
+                kept.lock().unwrap().push(request);
+                answer.to_http()
+            }),
+        };
         Recorder { port, requests }
     }
 
@@ -68,41 +52,41 @@ impl Recorder {
     }
 }
 
-fn serve(mut stream: TcpStream, answer: Answer, kept: &Mutex<Vec<Request>>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    if let Answer::Smtp = answer {
-        stream.write_all(b"220 mail.example.test ESMTP\r\n")?;
-        let mut line = String::new();
-        while reader.read_line(&mut line)? > 0 {
-            kept.lock().unwrap().push(Request { head: line.clone(), ..Request::default() });
-            stream.write_all(b"250 mail.example.test\r\n")?;
-            line.clear();
-        }
-        return Ok(());
+impl Answer {
+    fn to_http(self) -> Option<http::Answer> {
+        let (status, headers, body) = match self {
+            Answer::Status(status, body) => (status, String::new(), body),
+            Answer::Redirect(to) => (302, format!("location: {to}\r\n"), ""),
+            Answer::Never | Answer::Smtp => loop {
+                std::thread::park();
+            },
+        };
+        Some(http::Answer { status, headers, body: body.to_owned() })
     }
-    let mut request = Request::default();
-    reader.read_line(&mut request.line)?;
-    request.line = request.line.trim_end().to_owned();
+}
+
+fn mail(kept: Arc<Mutex<Vec<Request>>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let kept = Arc::clone(&kept);
+            std::thread::spawn(move || drop(session(stream, &kept)));
+        }
+    });
+    port
+}
+
+fn session(mut stream: TcpStream, kept: &Mutex<Vec<Request>>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    stream.write_all(b"220 mail.example.test ESMTP\r\n")?;
     let mut line = String::new();
-    while reader.read_line(&mut line)? > 2 {
-        request.head.push_str(&line);
+    while reader.read_line(&mut line)? > 0 {
+        kept.lock().unwrap().push(Request { head: line.clone(), ..Request::default() });
+        stream.write_all(b"250 mail.example.test\r\n")?;
         line.clear();
     }
-    let length = request.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    request.body = String::from_utf8(body).unwrap();
-    kept.lock().unwrap().push(request);
-    match answer {
-        Answer::Status(status, body) => {
-            write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-        }
-        Answer::Redirect(to) => {
-            write!(stream, "HTTP/1.1 302 X\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n")
-        }
-        // Until the other side gives up.
-        Answer::Never | Answer::Smtp => reader.read(&mut [0]).map(drop),
-    }
+    Ok(())
 }
 
 /// A port of this machine that nobody listens on.
