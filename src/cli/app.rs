@@ -126,11 +126,11 @@ impl App {
     ///
     /// # Errors
     /// When no runtime can be started.
-    pub fn ask(
+    pub fn ask<Q: Into<Cmd> + Send + 'static>(
         &self,
         fleet: &Fleet,
         verb: &str,
-        questions: Vec<(Target, Cmd)>,
+        questions: Vec<(Target, Q)>,
         limits: &Limits,
     ) -> anyhow::Result<Answers> {
         self.ask_heard(fleet, verb, questions, limits, None)
@@ -140,11 +140,11 @@ impl App {
     ///
     /// # Errors
     /// When no runtime can be started.
-    pub fn ask_heard(
+    pub fn ask_heard<Q: Into<Cmd> + Send + 'static>(
         &self,
         fleet: &Fleet,
         verb: &str,
-        questions: Vec<(Target, Cmd)>,
+        questions: Vec<(Target, Q)>,
         limits: &Limits,
         hear: Option<Hear>,
     ) -> anyhow::Result<Answers> {

@@ -46,7 +46,7 @@ pub fn look(
         let own = if own { stack.checks.as_slice() } else { &[] };
         let remembered = State::read(&fleet.state_dir(), client.name.as_str());
         expected.push((wanted(&stack, client, own, &remembered), told(&remembered, Timestamp::now())));
-        questions.push((fleet.target(client), ask(&question(&stack, client, own))));
+        questions.push((fleet.target(client), Look(question(&stack, client, own))));
     }
     let answers = app.ask(fleet, verb, questions, limits)?;
     let answered = expected.into_iter().zip(answers.answers);
@@ -172,10 +172,13 @@ fn reason(outcome: &Outcome) -> String {
     }
 }
 
-/// The command that asks.
-#[must_use]
-pub fn ask(question: &Question) -> Cmd {
-    probe(question).timeout(Duration::from_secs(60))
+/// A question that becomes the command that asks it when its turn comes: scripts for a thousand hosts are long.
+pub struct Look(pub Question);
+
+impl From<Look> for Cmd {
+    fn from(Look(question): Look) -> Cmd {
+        probe(&question).timeout(Duration::from_secs(60))
+    }
 }
 
 /// What to ask a client's host.

@@ -158,7 +158,7 @@ impl Engine {
     /// operator read the plan): a host that changed meanwhile is refused.
     pub async fn execute(&self, hosts: Vec<Surveyed>, recheck: bool) {
         let hosts = hosts.into_iter().map(|host| (host.job.target.name.clone(), host)).collect();
-        self.each(hosts, |engine, host| async move {
+        self.each(hosts, move |engine, host| async move {
             // What a wave waited for the ones before it is not its own time.
             let started = if host.pending() { Instant::now() } else { host.started };
             let name = host.job.target.name.clone();
@@ -179,19 +179,25 @@ impl Engine {
     }
 
     /// The same; what they print is heard as it comes, too.
-    pub async fn ask_heard(&self, questions: Vec<(Target, Cmd)>, hear: Option<Hear>) -> Vec<Answer> {
+    pub async fn ask_heard<Q: Into<Cmd> + Send + 'static>(
+        &self,
+        questions: Vec<(Target, Q)>,
+        hear: Option<Hear>,
+    ) -> Vec<Answer> {
         let order: Vec<String> = questions.iter().map(|(target, _)| target.name.clone()).collect();
         let numbered = questions.into_iter().enumerate();
-        let questions = numbered.map(|(place, (target, cmd))| (target.name.clone(), (place, target, cmd)));
+        let questions =
+            numbered.map(|(place, (target, question))| (target.name.clone(), (place, target, question)));
         let found = self
-            .each(questions.collect(), |engine, (place, target, cmd)| {
+            .each(questions.collect(), move |engine, (place, target, question): (_, Target, Q)| {
                 let hear = hear.clone();
                 async move {
                     let started = Instant::now();
                     let mut sink =
                         hear.map(|hear| move |stream: Stream, chunk: &[u8]| hear(place, stream, chunk));
                     let sink = sink.as_mut().map(|sink| sink as Sink<'_>);
-                    let result = engine.limited(host::ask(&engine, &target, cmd, sink, started)).await;
+                    let result =
+                        engine.limited(host::ask(&engine, &target, question.into(), sink, started)).await;
                     engine.answered(target, result, started)
                 }
             })
@@ -255,16 +261,17 @@ impl Engine {
     where
         I: Send + 'static,
         T: Send + 'static,
-        F: Fn(Engine, I) -> Fut,
+        F: Fn(Engine, I) -> Fut + Clone + Send + 'static,
         Fut: Future<Output = T> + Send + 'static,
     {
         let gate = Arc::new(Semaphore::new(self.limits.parallel.max(1)));
         let (mut tasks, mut names, started) = (JoinSet::new(), HashMap::new(), Instant::now());
         for (name, item) in items {
-            let (gate, future) = (Arc::clone(&gate), work(self.clone(), item));
+            let (gate, work, engine) = (Arc::clone(&gate), work.clone(), self.clone());
             let task = tasks.spawn(async move {
                 let _permit = gate.acquire_owned().await;
-                future.await
+                // Made when its turn comes: a thousand that wait hold no room for it.
+                Box::pin(work(engine, item)).await
             });
             names.insert(task.id(), name);
         }

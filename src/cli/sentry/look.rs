@@ -32,7 +32,7 @@ pub fn look(
         let stack = fleet.stack(client)?;
         let mut question = looking::question(&stack, client, &[]);
         question.reporter = reporter(&stack);
-        questions.push((fleet.target(client), looking::ask(&question)));
+        questions.push((fleet.target(client), looking::Look(question)));
     }
     let answers = app.ask(fleet, verb, questions, limits)?;
     let mut list = Vec::new();
