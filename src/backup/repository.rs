@@ -4,52 +4,28 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytesize::ByteSize;
 use jiff::Timestamp;
 use rustic_core::repofile::{Chunker, Node, SnapshotFile};
 use rustic_core::{
-    ConfigOptions, Credentials, IndexedFullStatus, KeyOptions, LsOptions, OpenStatus, RepositoryBackends,
-    RepositoryOptions, RusticError,
+    ConfigOptions, Credentials, IndexedFullStatus, KeyOptions, LsOptions, OpenStatus, RepositoryOptions,
+    RusticError,
 };
 use sha2::{Digest as _, Sha256};
 
-use super::bucket::Bucket;
 use super::error::BackupError;
 use super::folder::Folder;
-use super::gate::{Gate, Gated};
+use super::gate::Gate;
 use super::manifest::{self, Manifest};
-use super::server::Rest;
+use super::place::{Place, Store};
 use crate::fs_atomic::FileLock;
-use crate::secret::Secret;
 use crate::shell::hex;
 
 /// Average piece that a stream is cut into: dumps change in many small places.
 const PIECE: u64 = 128 << 10;
-/// How long another backup of the same client is waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// Largest manifest that is read.
 const LARGEST_MANIFEST: u64 = 64 << 20;
-
-/// Where a client's repository is, and what opens it.
-#[derive(Clone, Debug)]
-pub struct Place {
-    pub client: String,
-    pub store: Store,
-    pub key: Secret<String>,
-    /// `.fleet/backups/CLIENT.lock`.
-    pub lock: PathBuf,
-}
-
-/// What holds a repository.
-#[derive(Clone, Debug)]
-pub enum Store {
-    Folder(PathBuf),
-    Bucket(Bucket),
-    Server(Rest),
-}
 
 /// An open repository.
 pub struct Repository {
@@ -103,62 +79,6 @@ impl Snapshot {
     }
 }
 
-impl Store {
-    /// As people and messages name it.
-    #[must_use]
-    pub fn name(&self) -> String {
-        match self {
-            Store::Folder(path) => path.display().to_string(),
-            Store::Bucket(bucket) => bucket.address(),
-            Store::Server(rest) => rest.address(),
-        }
-    }
-
-    /// Whether there is a repository.
-    ///
-    /// # Errors
-    /// A storage that does not answer.
-    pub fn exists(&self) -> Result<bool, BackupError> {
-        match self {
-            Store::Folder(path) => Ok(path.join("config").exists()),
-            Store::Bucket(bucket) => bucket.exists(),
-            Store::Server(rest) => rest.exists(),
-        }
-    }
-}
-
-impl Place {
-    /// Keeps other backups, prunes and proofs of this client out for as long as it lives.
-    ///
-    /// # Errors
-    /// When another process has it.
-    pub fn lock(&self) -> Result<FileLock, BackupError> {
-        Ok(FileLock::acquire(&self.lock, PATIENCE)?)
-    }
-
-    fn backends(&self, gate: &Gate) -> Result<RepositoryBackends, BackupError> {
-        let gate = gate.clone();
-        Ok(match &self.store {
-            Store::Folder(path) => {
-                RepositoryBackends::new(Arc::new(Gated { inner: Folder::new(path), gate }), None)
-            }
-            Store::Bucket(bucket) => {
-                RepositoryBackends::new(Arc::new(Gated { inner: bucket.open()?, gate }), None)
-            }
-            Store::Server(rest) => {
-                RepositoryBackends::new(Arc::new(Gated { inner: rest.open(), gate }), None)
-            }
-        })
-    }
-
-    fn error(&self, error: &RusticError) -> BackupError {
-        if error.is_incorrect_password() {
-            return BackupError::WrongKey { client: self.client.clone(), place: self.store.name() };
-        }
-        BackupError::storage(error)
-    }
-}
-
 impl Repository {
     /// Opens a repository that is there.
     ///
@@ -190,10 +110,10 @@ impl Repository {
             .set_chunk_size(ByteSize(PIECE))
             .set_chunk_min_size(ByteSize(PIECE / 4))
             .set_chunk_max_size(ByteSize(PIECE * 8));
-        let inner = raw
-            .init(&Credentials::password(place.key.reveal()), &KeyOptions::default(), &config)
-            .map_err(|error| place.error(&error))?;
-        Ok(Repository { inner, gate: gate.clone(), place: place.clone() })
+        let password = Credentials::password(place.key().reveal());
+        let inner =
+            raw.init(&password, &KeyOptions::default(), &config).map_err(|error| place.error(&error))?;
+        Ok(Repository::of(inner, gate, place))
     }
 
     fn start(place: &Place, gate: &Gate) -> Result<Option<Repository>, BackupError> {
@@ -201,9 +121,13 @@ impl Repository {
         if raw.config_id().map_err(|error| place.error(&error))?.is_none() {
             return Ok(None);
         }
-        let inner =
-            raw.open(&Credentials::password(place.key.reveal())).map_err(|error| place.error(&error))?;
-        Ok(Some(Repository { inner, gate: gate.clone(), place: place.clone() }))
+        let inner = raw.open(&place.credentials()).map_err(|error| place.error(&error))?;
+        Ok(Some(Repository::of(inner, gate, place)))
+    }
+
+    fn of(inner: rustic_core::Repository<OpenStatus>, gate: &Gate, place: &Place) -> Self {
+        place.opened(|| inner.key());
+        Repository { inner, gate: gate.clone(), place: place.clone() }
     }
 
     #[must_use]

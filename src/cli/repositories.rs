@@ -75,7 +75,7 @@ fn opened_by(
     key: Option<Secret<String>>,
 ) -> anyhow::Result<Place> {
     match key {
-        Some(key) => Ok(Place { client: client.to_owned(), store, key, lock: lock(fleet, client) }),
+        Some(key) => Ok(Place::new(client, store, key, lock(fleet, client))),
         None if found(&store, client)? => Err(refused(format!(
             "there is a repository of {client} at {}, and its key is not in the secrets",
             store.name()

@@ -66,7 +66,7 @@ impl Storage {
     }
 
     fn place(&self, rig: &Rig) -> Place {
-        Place { store: Store::Bucket(self.bucket("town-halls")), ..rig.place() }
+        rig.place_in(Store::Bucket(self.bucket("town-halls")))
     }
 
     fn restic(&self, words: &[&str]) -> Vec<u8> {
@@ -162,7 +162,7 @@ fn a_storage_that_goes_away_in_the_middle_keeps_what_there_was() {
 #[test]
 fn a_bucket_that_is_not_there_is_told_as_that() {
     let (storage, rig) = (Storage::start(), Rig::new(10));
-    let place = Place { store: Store::Bucket(storage.bucket("no-such-bucket")), ..rig.place() };
+    let place = rig.place_in(Store::Bucket(storage.bucket("no-such-bucket")));
     let error = backup(&rig, &place).unwrap_err();
     assert!(error.to_string().contains("there is no such bucket: make it first"), "{error}");
     assert!(!format!("{error:?}").contains(KEY));

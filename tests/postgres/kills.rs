@@ -39,12 +39,12 @@ fn a_process_of_its_own_backs_up_and_prunes() {
     };
     let job: serde_json::Value = serde_json::from_str(&job).unwrap();
     let text = |key: &str| job[key].as_str().unwrap().to_owned();
-    let place = Place {
-        client: "ville-lyon".into(),
-        store: Store::Folder(text("repository").into()),
-        key: text("key").into(),
-        lock: text("lock").into(),
-    };
+    let place = Place::new(
+        "ville-lyon",
+        Store::Folder(text("repository").into()),
+        text("key").into(),
+        text("lock").into(),
+    );
     if text("verb") == "prune" {
         let _held = place.lock().unwrap();
         let repository = Repository::open(&place).unwrap();
@@ -83,7 +83,7 @@ fn planned(repository: &Repository) -> Pruned {
 fn child(rig: &Rig, verb: &str) -> Command {
     let (target, place) = (rig.sshd.target(), rig.place());
     let job = json!({
-        "verb": verb, "repository": rig.repository(), "key": place.key.reveal(), "lock": place.lock,
+        "verb": verb, "repository": rig.repository(), "key": place.key().reveal(), "lock": place.lock,
         "host": target.host, "port": target.port, "user": target.user, "ssh_key": target.key,
         "known_hosts": target.known_hosts, "database": rig.database.name, "database_user": rig.database.user,
         "files": rig.files.path(),
@@ -144,7 +144,7 @@ fn restic(rig: &Rig, words: &[&str]) {
         .args(["--no-cache", "-r"])
         .arg(rig.repository())
         .args(words)
-        .env("RESTIC_PASSWORD", rig.place().key.reveal())
+        .env("RESTIC_PASSWORD", rig.place().key().reveal())
         .output()
         .expect("restic is missing: apt-get install restic");
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -257,7 +257,7 @@ fn fleet_of(rig: &Rig) -> tempfile::TempDir {
     let vault = fleet::vault::Vault::open(dir.path(), &[], None).unwrap();
     let place = rig.place();
     vault
-        .set("ville-lyon", fleet::vault::BACKUP_KEY, place.key.clone(), false, jiff::Timestamp::now())
+        .set("ville-lyon", fleet::vault::BACKUP_KEY, place.key().clone(), false, jiff::Timestamp::now())
         .unwrap();
     let mut what = rig.what();
     what.own = vec![

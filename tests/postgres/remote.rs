@@ -48,7 +48,7 @@ impl Remote {
     fn place(&self, rig: &Rig, password: &str) -> Place {
         let url = format!("http://{}/town-halls/ville-lyon/", self.address);
         let rest = Rest { url, login: Some(("fleet".into(), password.into())) };
-        Place { store: Store::Server(rest), ..rig.place() }
+        rig.place_in(Store::Server(rest))
     }
 
     /// The stock restic on a client's repository.

@@ -62,12 +62,18 @@ impl Rig {
     }
 
     pub fn place(&self) -> Place {
-        Place {
-            client: "ville-lyon".into(),
-            store: Store::Folder(self.repository()),
-            key: "correct horse battery".into(),
-            lock: self.home.path().join("lock"),
-        }
+        Place::new(
+            "ville-lyon",
+            Store::Folder(self.repository()),
+            "correct horse battery".into(),
+            self.home.path().join("lock"),
+        )
+    }
+
+    /// The same repository's key for another storage.
+    pub fn place_in(&self, store: Store) -> Place {
+        let place = self.place();
+        Place::new("ville-lyon", store, place.key().clone(), place.lock)
     }
 
     pub fn what(&self) -> What {

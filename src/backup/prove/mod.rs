@@ -19,7 +19,8 @@ use jiff::Timestamp;
 
 use super::error::BackupError;
 use super::manifest::Manifest;
-use super::repository::{Browser, Place, Repository, Snapshot};
+use super::place::Place;
+use super::repository::{Browser, Repository, Snapshot};
 use crate::fs_atomic::{FsError, LockError};
 use crate::registry::ProveWith;
 

@@ -162,12 +162,12 @@ pub struct Rig {
 impl Rig {
     pub fn new() -> Rig {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place {
-            client: "ville-lyon".into(),
-            store: Store::Folder(dir.path().join("repository")),
-            key: "correct horse battery".into(),
-            lock: dir.path().join("lock"),
-        };
+        let place = Place::new(
+            "ville-lyon",
+            Store::Folder(dir.path().join("repository")),
+            "correct horse battery".into(),
+            dir.path().join("lock"),
+        );
         Rig { dir, place, clock: Mutex::new("2026-11-20T02:00:00Z".parse().unwrap()) }
     }
 

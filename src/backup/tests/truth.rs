@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::gate::Gate;
 use super::super::manifest::Manifest;
-use super::super::{BackupError, Depth, Repository, verify};
+use super::super::{BackupError, Depth, Place, Repository, verify};
 use super::rig::{Act, Rig, Scripted, noise};
 
 fn cut() -> BackupError {
@@ -178,8 +178,8 @@ fn a_flipped_byte_is_found_and_named() {
 fn a_wrong_key_is_told_from_damage() {
     let rig = Rig::new();
     rig.backup(&Rig::good()).unwrap();
-    let mut place = rig.place.clone();
-    place.key = "another".into();
+    let Place { client, store, lock, .. } = rig.place.clone();
+    let place = Place::new(&client, store, "another".into(), lock);
     let error = Repository::open(&place).err().unwrap();
     assert!(matches!(error, BackupError::WrongKey { .. }), "{error}");
     assert!(error.hint("ville-lyon").unwrap().contains("recovery copy"));
