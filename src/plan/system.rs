@@ -10,8 +10,18 @@ use crate::registry::values::Swap;
 /// Compose older than this lacks what stacks use (`--wait`, `include`, health of `depends_on`).
 const MIN_COMPOSE: (u32, u32) = (2, 20);
 
-const BASE_PACKAGES: [&str; 9] =
-    ["ca-certificates", "cron", "curl", "gzip", "nftables", "openssl", "rsync", "tar", "unattended-upgrades"];
+const BASE_PACKAGES: [&str; 10] = [
+    "ca-certificates",
+    "cron",
+    "curl",
+    "gzip",
+    "nftables",
+    "openssl",
+    "rsync",
+    "tar",
+    "unattended-upgrades",
+    "zstd",
+];
 const REPOSITORY_PACKAGES: [&str; 5] =
     ["docker-ce", "docker-ce-cli", "containerd.io", "docker-buildx-plugin", "docker-compose-plugin"];
 const REPOSITORY_KEY: &str = "/etc/apt/keyrings/docker.asc";
