@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::context::Fleet;
-use super::{database, images};
+use super::{database, images, shelves};
 use crate::hint::HintExt as _;
 use crate::ops::schedule::Schedule;
 use crate::ops::{Layout, certbot};
@@ -219,6 +219,7 @@ impl<'f> Assembler<'f> {
             restore: None,
             purge: None,
             hooks: Hooks::default(),
+            backup_first: shelves::first(self.fleet, client, &made.stack),
             plain: plain(&made),
             layout,
             who: self.info.who.clone(),

@@ -15,6 +15,7 @@ use super::past::Past;
 use super::policy::Policy;
 use super::preview;
 use super::running::{Run, new_run};
+use super::shelves;
 use super::tell::Telling;
 use crate::engine::{Job, Stock, Surveyed};
 use crate::event::{EventKind, ExitKind, Fault, Outcome, PLANNING, Report};
@@ -223,6 +224,9 @@ pub fn ended(
         let (more, fit) = survey.hosts.into_iter().partition(|host| wish.has_more(host));
         survey.hosts = fit;
         run.drive(async |engine| engine.dismiss(more, more_waits).await).await;
+        for (host, outcome) in shelves::stock(fleet, clients, &info, &mut survey.hosts) {
+            run.drive(async |engine| engine.dismiss(vec![host], |_| outcome.clone()).await).await;
+        }
         if wish.all_or_none && refused_by_plan(&run.report) {
             let outcome = |_: &Surveyed| Outcome::skipped("another client cannot; none was touched");
             run.drive(async |engine| engine.dismiss(survey.hosts, outcome).await).await;

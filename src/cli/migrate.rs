@@ -16,7 +16,8 @@ use crate::ui::{Cell, Column, Role, Table};
 /// Apply pending database migrations, or show what was applied
 ///
 /// Each runs in one transaction and is recorded with its hash in the client's own database; a dump
-/// is taken first. One that was edited after it was applied is refused. `fleet update` applies
+/// is taken first, and a backup of a client who has backups. One that was edited after it was applied
+/// is refused. `fleet update` applies
 /// pending migrations too.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:

@@ -46,6 +46,7 @@ mod running;
 mod runs;
 mod secrets;
 mod sentry;
+mod shelves;
 mod show;
 mod ssh;
 mod ssh_key;

@@ -14,8 +14,8 @@ use super::crons;
 use super::exit::refused;
 use super::global::Limits;
 use super::repositories;
+use super::shelves::Shelves;
 use super::targets::Targets;
-use crate::backup::Shelf;
 use crate::engine::Stock;
 use crate::event::{ExitKind, Outcome};
 use crate::fs_atomic;
@@ -135,14 +135,10 @@ fn purge(app: &App, fleet: &Fleet, clients: &[&Client], args: &Args) -> anyhow::
         ..Wish::of("remove", &[Stage::Purge])
     };
     if !args.no_final_backup && !args.dry_run {
-        repositories::prepare(fleet)?;
-        let (vault, throttle) = (fleet.vault()?, repositories::throttle(fleet, None));
-        let mut shelves = BTreeMap::new();
+        let makes = Shelves::new(fleet, &wish.info)?;
+        let mut shelves: BTreeMap<String, Arc<dyn Stock>> = BTreeMap::new();
         for client in clients {
-            let stack = fleet.stack(client)?;
-            let save = repositories::backup_of(fleet, &vault, client, &stack, &wish.info, &throttle)?;
-            let shelf: Arc<dyn Stock> = Arc::new(Shelf { save: Some(save), ..Shelf::default() });
-            shelves.insert(client.name.to_string(), shelf);
+            shelves.insert(client.name.to_string(), Arc::new(makes.save(client)?));
         }
         wish.shelves = shelves;
     }

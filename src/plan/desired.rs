@@ -50,6 +50,8 @@ pub struct Desired {
     /// Variables of the environment that are no secrets, with this client's values.
     pub plain: BTreeMap<String, String>,
     pub hooks: Hooks,
+    /// Commands around the backup that pending migrations wait for; without it they wait for none.
+    pub backup_first: Option<Hooks>,
     pub who: String,
     pub run: String,
     /// RFC 3339, for the state file.

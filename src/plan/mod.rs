@@ -8,6 +8,7 @@ pub mod changes;
 mod desired;
 pub mod health;
 pub mod hooks;
+mod migrations;
 mod purge;
 mod release;
 mod restore;
@@ -18,18 +19,23 @@ pub(crate) mod tests;
 pub mod waves;
 
 pub use desired::{Build, BuiltHere, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
+pub use migrations::may_migrate;
 pub use purge::Purge;
 pub use restore::{Restore, RestoredDatabase, RestoredFolder};
 pub use rollout::way_back;
 
 use std::ops::Range;
 
+use self::hooks::Hooks;
 use crate::facts::Facts;
 use crate::ops::backup::restore::Parcel;
 use crate::ops::probe::{Question, probe};
 use crate::ops::ship::Ship;
 use crate::shell::Cmd;
 use crate::ssh::Rsync;
+
+/// What a backup before a change is called.
+const SAFETY: &str = "take a safety snapshot";
 
 /// What a step does to the host, for the preview.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +78,18 @@ pub enum Action {
 impl Step {
     fn run(title: impl Into<String>, change: Change, cmd: Cmd) -> Self {
         Step { title: title.into(), change, details: Vec::new(), action: Action::Run(cmd), hint: None }
+    }
+
+    /// A backup of the client as it is now, with the stack's commands around it.
+    fn save(title: &str, around: &Hooks, hint: &str) -> Self {
+        let what = "database and files as they are now, into the client's repository".to_owned();
+        Step {
+            title: title.into(),
+            change: Change::Create,
+            details: [what].into_iter().chain(around.shown()).collect(),
+            action: Action::Save,
+            hint: Some(hint.into()),
+        }
     }
 
     fn detail(mut self, text: impl Into<String>) -> Self {
@@ -176,7 +194,7 @@ pub fn plan(stage: Stage, desired: &Desired, facts: &Facts) -> Result<StagePlan,
         Stage::Rollback => (rollout::rollback(desired, facts)?, None),
         Stage::Restore => restore::plan(desired, facts)?,
         Stage::Purge => (purge::plan(desired, facts)?, None),
-        Stage::Migrate => (rollout::migrate(desired, facts)?, None),
+        Stage::Migrate => (migrations::plan(desired, facts)?, None),
     };
     Ok(StagePlan { stage, steps, undo })
 }

@@ -2,7 +2,7 @@
 //!
 //! What names the client goes last, so that a run which was cut is known for what it is and goes on.
 
-use super::{Action, Change, Desired, Refusal, Step};
+use super::{Change, Desired, Refusal, Step};
 use crate::facts::Facts;
 use crate::ops::Layout;
 use crate::ops::files::{NewFile, put};
@@ -45,14 +45,8 @@ pub(super) fn plan(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Refusa
                 hint: "--no-final-backup takes off what is there without a last backup".into(),
             });
         }
-        let what = "database and files as they are now, into the client's repository".to_owned();
-        steps.push(Step {
-            title: "take a final backup".into(),
-            change: Change::Create,
-            details: [what].into_iter().chain(desired.hooks.shown()).collect(),
-            action: Action::Save,
-            hint: Some("nothing was taken off; --no-final-backup does so without it".into()),
-        });
+        let hint = "nothing was taken off; --no-final-backup does so without it";
+        steps.push(Step::save("take a final backup", &desired.hooks, hint));
     }
     if !begun {
         let mark = NewFile {

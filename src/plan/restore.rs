@@ -5,7 +5,7 @@
 
 use super::rollout::{spec_of, wait};
 use super::system::differs;
-use super::{Action, Change, Desired, Refusal, Step, Undo};
+use super::{Action, Change, Desired, Refusal, SAFETY, Step, Undo};
 use crate::facts::{Facts, State};
 use crate::ops::Layout;
 use crate::ops::backup::restore::{self as ops, Exchange, Names, Parcel, Role};
@@ -200,17 +200,11 @@ fn safety(desired: &Desired, restore: &Restore) -> Option<Step> {
     if restore.unsafe_because.is_some() {
         return None;
     }
-    let what = "database and files as they are now, into the client's repository".to_owned();
-    Some(Step {
-        title: "take a safety snapshot".into(),
-        change: Change::Create,
-        details: [what].into_iter().chain(desired.hooks.shown()).collect(),
-        action: Action::Save,
-        hint: Some(
-            "nothing was touched; where the client cannot be saved any more: --no-safety-snapshot \"WHY\""
-                .into(),
-        ),
-    })
+    Some(Step::save(
+        SAFETY,
+        &desired.hooks,
+        "nothing was touched; where the client cannot be saved any more: --no-safety-snapshot \"WHY\"",
+    ))
 }
 
 fn fill(

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use super::health::Gate;
 use super::release::{named_are_as_wanted, up_to_date};
-use super::{Action, Change, Desired, Refusal, Step, Undo, changes};
+use super::{Action, Change, Desired, Refusal, Step, Undo, changes, migrations};
 use crate::facts::{Container, Facts, GateSpec, State};
 use crate::ops::compose::Project;
-use crate::ops::migration::Migration;
 use crate::ops::release;
 use crate::ops::rollout::start_first;
 use crate::secret::Secret;
@@ -22,7 +21,7 @@ const GATE_LIMIT: Duration = Duration::from_secs(180);
 pub(super) fn plan(desired: &Desired, facts: &Facts) -> Result<(Vec<Step>, Option<Undo>), Refusal> {
     let mut steps = Vec::new();
     let mut undo = None;
-    migrations(desired, facts, &mut steps)?;
+    migrations::pending(desired, facts, &mut steps)?;
     if named_are_as_wanted(desired, facts) {
         return Ok((steps, undo));
     }
@@ -88,19 +87,6 @@ pub(super) fn rollback(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Re
         ..state.clone()
     };
     steps.push(commit(desired, state));
-    Ok(steps)
-}
-
-/// Pending migrations alone.
-pub(super) fn migrate(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Refusal> {
-    if desired.release.database.is_some() && facts.migrations.is_none() {
-        return Err(Refusal {
-            message: "the database does not answer, so nobody knows what was applied".into(),
-            hint: format!("fleet status {}; fleet logs {}", desired.client, desired.client),
-        });
-    }
-    let mut steps = Vec::new();
-    migrations(desired, facts, &mut steps)?;
     Ok(steps)
 }
 
@@ -212,55 +198,6 @@ fn commit(desired: &Desired, state: State) -> Step {
     let before = state.previous.as_ref().map_or(String::new(), |id| format!(", before: {id}"));
     Step::run("commit", Change::Modify, release::commit(&desired.layout, &state))
         .detail(format!("current -> {}{before}", state.release))
-}
-
-fn migrations(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) -> Result<(), Refusal> {
-    let Some(database) = &desired.release.database else { return Ok(()) };
-    let none = Default::default();
-    let applied = facts.migrations.as_ref().unwrap_or(&none);
-    let mut pending: Vec<&Migration> = Vec::new();
-    for migration in &desired.release.migrations {
-        match applied.get(&migration.name) {
-            None => pending.push(migration),
-            Some(hash) if *hash == migration.sha256 => {}
-            Some(_) => {
-                return Err(Refusal {
-                    message: format!("migration {} was edited after it was applied here", migration.name),
-                    hint: "put the file back as it was and write the change as a new migration".into(),
-                });
-            }
-        }
-    }
-    if pending.is_empty() {
-        return Ok(());
-    }
-    if !applied.is_empty() {
-        steps.push(Step::run(
-            "dump the database first",
-            Change::Create,
-            database.dump_before(&desired.layout, &desired.run),
-        ));
-    }
-    for migration in pending {
-        // Planned again once the database answers, so this shows in a preview only.
-        let unsure = match (&facts.migrations, &desired.restore) {
-            (None, Some(_)) => Some("unless the snapshot has it"),
-            (None, None) if facts.state.is_some() => {
-                Some("unless it is applied: the database does not answer now")
-            }
-            _ => None,
-        };
-        steps.push(
-            Step::run(
-                format!("migrate {}", migration.name),
-                Change::Modify,
-                database.migrate(migration, &desired.who),
-            )
-            .details(unsure.map(str::to_owned))
-            .hint("the migration was undone as a whole; the release before still serves"),
-        );
-    }
-    Ok(())
 }
 
 /// Digest of the password that the server has now, when the state file tells.

@@ -12,7 +12,8 @@ pub(crate) mod wish;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Action, BuiltHere, Change, Desired, Stage, plan};
+use super::hooks::Hooks;
+use super::{Action, BuiltHere, Change, Desired, Stage, may_migrate, plan};
 use crate::facts::Facts;
 
 const STAGES: [Stage; 3] = [Stage::System, Stage::Prepare, Stage::Rollout];
@@ -247,6 +248,32 @@ fn an_edited_migration_is_refused_before_anything_is_started() {
     migration 001_tables.sql was edited after it was applied here
     put the file back as it was and write the change as a new migration
     ");
+}
+
+#[test]
+fn migrations_wait_for_a_backup_where_one_is_wanted_and_there_is_something_to_save() {
+    let titles = |stage: Stage, host: &str, change: fn(&mut Desired)| -> Vec<String> {
+        let mut desired = wish::desired();
+        desired.backup_first = Some(Hooks::default());
+        change(&mut desired);
+        let facts = hosts::facts(host, &desired);
+        let steps = plan(stage, &desired, &facts).unwrap().steps;
+        let saves = steps.iter().any(|step| matches!(step.action, Action::Save));
+        assert!(!saves || may_migrate(&desired, &facts), "{host}: a run that saves has what it saves with");
+        steps.into_iter().map(|step| step.title).take(3).collect()
+    };
+    let first = ["take a safety snapshot", "dump the database first", "migrate 002_photos.sql"];
+    assert_eq!(titles(Stage::Rollout, "older-release", |_| {}), first);
+    assert_eq!(titles(Stage::Migrate, "older-release", |_| {}), first);
+    assert_eq!(
+        titles(Stage::Rollout, "older-release", |wish| wish.backup_first = None),
+        ["dump the database first", "migrate 002_photos.sql", "set the database password"]
+    );
+    assert_eq!(titles(Stage::Migrate, "current", |_| {}), [""; 0], "nothing is pending");
+    assert!(
+        !titles(Stage::Rollout, "bare-debian-13", |_| {}).iter().any(|title| title == first[0]),
+        "nothing to save"
+    );
 }
 
 #[test]

@@ -59,6 +59,9 @@ pub struct Backup {
     pub keep: Keep,
     /// Folders of the host that the operator's backup also takes, beside those of the stack.
     pub folders: Vec<HostFolder>,
+    /// Whether pending migrations wait for a backup by the operator; where nothing is written, for clients that
+    /// have one already.
+    pub before_migrations: Option<bool>,
 }
 
 /// How many backups of each kind are kept.

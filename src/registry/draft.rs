@@ -79,6 +79,7 @@ struct BackupDraft<'d> {
     schedule: Option<CronLine>,
     keep: Option<Placed<'d, Keep>>,
     folders: Option<Vec<HostFolder>>,
+    before_migrations: Option<bool>,
 }
 
 /// A finished client.
@@ -236,6 +237,7 @@ impl<'d> BackupDraft<'d> {
             schedule: backup.optional("schedule", parsed(CronLine::parse)),
             keep: backup.optional("keep", placed(table(Keep::read))),
             folders: backup.optional("folders", list(parsed(HostFolder::parse))),
+            before_migrations: backup.optional("before_migrations", boolean),
         })
     }
 
@@ -244,8 +246,12 @@ impl<'d> BackupDraft<'d> {
             (Some(own), Some(base)) => Some(Placed { value: own.value.over(base.value), place: own.place }),
             (own, base) => or(own, base),
         };
-        let folders = or(self.folders, &base.folders);
-        BackupDraft { schedule: or(self.schedule, &base.schedule), keep, folders }
+        BackupDraft {
+            schedule: or(self.schedule, &base.schedule),
+            keep,
+            folders: or(self.folders, &base.folders),
+            before_migrations: self.before_migrations.or(base.before_migrations),
+        }
     }
 
     /// Without a word on keeping, the usual is kept; nothing but zeros is refused.
@@ -262,7 +268,8 @@ impl<'d> BackupDraft<'d> {
             None => Keep::USUAL,
         };
         let schedule = self.schedule.unwrap_or_else(|| CronLine::from(Ours("0 2 * * *")));
-        Backup { schedule, keep, folders: self.folders.unwrap_or_default() }
+        let folders = self.folders.unwrap_or_default();
+        Backup { schedule, keep, folders, before_migrations: self.before_migrations }
     }
 }
 

@@ -43,6 +43,7 @@ impl Client {
                     "yearly": keep.yearly,
                 },
                 "folders": self.backup.folders,
+                "before_migrations": self.backup.before_migrations,
             },
             "env": self.env,
             "checks": {

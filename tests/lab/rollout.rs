@@ -102,19 +102,33 @@ fn a_failing_migration_is_undone_and_the_old_release_serves_on() {
     };
     let had = rows();
     assert!(!had.starts_with("0\n"), "there are rows: {had}");
-    let load = Load::getting(host, 4, "/api/health");
-
+    // Who has backups is backed up first; who cannot be is refused before anything is touched.
+    town.fleet.run(&["backup", client]).expect(0);
+    let newest =
+        || town.fleet.run(&["backups", "list", client, "--json"]).expect(0).records().remove(0)["id"].clone();
+    let saved = newest();
     let migration = "app/migrations/004_broken.sql";
     town.fleet.write(
         migration,
         "CREATE TABLE half_done (id int);\nDELETE FROM demandes;\nSELECT planted_mistake;\n",
     );
+    let registry = town.fleet.read("clients.toml");
+    let locked = "[fleet.backup]\nrepository = \"rest:https://192.0.2.1/a\"\n\
+        rest = { user = \"a\", password = { secret = \"NOT_THERE\" } }\n";
+    town.fleet.write("clients.toml", &format!("{registry}\n{locked}"));
+    let refused = town.fleet.run(&["update", client, "--yes"]);
+    town.fleet.write("clients.toml", &registry);
+    assert!(refused.expect(3).stderr.contains("NOT_THERE"), "it says what is missing");
+    assert!(replaced(&before, host).is_empty() && newest() == saved);
+
+    let load = Load::getting(host, 4, "/api/health");
     let ran = town.fleet.run(&["update", client, "--yes", "--json"]);
     let _ = std::fs::remove_file(town.fleet.path(migration));
     let met = load.stop();
     let ended = ran.expect(1).outcome(client, "failed");
     met.well(20);
     assert_eq!(rows(), had, "not a row is lost or changed");
+    assert_ne!(newest(), saved, "it was backed up before the migration was tried");
     let fault = &ended["fault"];
     assert_eq!(fault["step"], "migrate 004_broken.sql", "{ended:#}");
     assert!(

@@ -12,6 +12,7 @@ use super::change::{self, Options, Wish};
 use super::context::Fleet;
 use super::exit::{refused, usage};
 use super::repositories;
+use super::shelves::Shelves;
 use super::targets::Targets;
 use crate::backup::{BackupError, Opened, Repository, Shelf};
 use crate::engine::Stock;
@@ -115,15 +116,12 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
     let mut restore = pick::restore(client, source, &stack, &opened, args)?;
     let wish = Wish { all_or_none: true, ..Wish::of("restore", &[Stage::Restore]) };
     restore.backed_up = backed_up(&fleet, &vault, client);
-    let save = match args.options.dry_run || args.no_safety_snapshot.is_some() {
-        true => None,
-        false => {
-            repositories::prepare(&fleet)?;
-            let throttle = repositories::throttle(&fleet, None);
-            Some(repositories::backup_of(&fleet, &vault, client, &stack, &wish.info, &throttle)?)
-        }
-    };
-    go(app, &fleet, client, args, wish, (restore, Shelf { opened: Some(opened), save }))
+    let mut shelf = Shelf::default();
+    if !args.options.dry_run && args.no_safety_snapshot.is_none() {
+        shelf = Shelves::new(&fleet, &wish.info)?.save(client)?;
+    }
+    shelf.opened = Some(opened);
+    go(app, &fleet, client, args, wish, (restore, shelf))
 }
 
 fn go(

@@ -184,6 +184,7 @@ pub fn desired() -> Desired {
         purge: None,
         plain: BTreeMap::from([("SENTRY_ENVIRONMENT".to_owned(), "ville-lyon".to_owned())]),
         hooks: Hooks::default(),
+        backup_first: None,
         who: "marie@atelier".into(),
         run: "20261120-101500-ab12".into(),
         at: "2026-11-20T10:15:00.000Z".into(),

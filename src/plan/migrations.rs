@@ -1,0 +1,89 @@
+//! Stage "migrate", and the beginning of stage "rollout": the database comes up to the release.
+
+use super::{Change, Desired, Refusal, SAFETY, Step};
+use crate::facts::Facts;
+use crate::ops::migration::Migration;
+
+/// Pending migrations alone.
+pub(super) fn plan(desired: &Desired, facts: &Facts) -> Result<Vec<Step>, Refusal> {
+    if desired.release.database.is_some() && facts.migrations.is_none() {
+        return Err(Refusal {
+            message: "the database does not answer, so nobody knows what was applied".into(),
+            hint: format!("fleet status {}; fleet logs {}", desired.client, desired.client),
+        });
+    }
+    let mut steps = Vec::new();
+    pending(desired, facts, &mut steps)?;
+    Ok(steps)
+}
+
+/// What is pending, behind the backups that it waits for.
+pub(super) fn pending(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) -> Result<(), Refusal> {
+    let Some(database) = &desired.release.database else { return Ok(()) };
+    let none = Default::default();
+    let applied = facts.migrations.as_ref().unwrap_or(&none);
+    let mut pending: Vec<&Migration> = Vec::new();
+    for migration in &desired.release.migrations {
+        match applied.get(&migration.name) {
+            None => pending.push(migration),
+            Some(hash) if *hash == migration.sha256 => {}
+            Some(_) => {
+                return Err(Refusal {
+                    message: format!("migration {} was edited after it was applied here", migration.name),
+                    hint: "put the file back as it was and write the change as a new migration".into(),
+                });
+            }
+        }
+    }
+    if pending.is_empty() {
+        return Ok(());
+    }
+    if !applied.is_empty() {
+        steps.extend(desired.backup_first.as_ref().filter(|_| desired.restore.is_none()).map(|hooks| {
+            Step::save(
+                SAFETY,
+                hooks,
+                "nothing was migrated; without a backup: `before_migrations = false` in the client's table `backup`",
+            )
+        }));
+        steps.push(Step::run(
+            "dump the database first",
+            Change::Create,
+            database.dump_before(&desired.layout, &desired.run),
+        ));
+    }
+    for migration in pending {
+        // Planned again once the database answers, so this shows in a preview only.
+        let unsure = match (&facts.migrations, &desired.restore) {
+            (None, Some(_)) => Some("unless the snapshot has it"),
+            (None, None) if facts.state.is_some() => {
+                Some("unless it is applied: the database does not answer now")
+            }
+            _ => None,
+        };
+        steps.push(
+            Step::run(
+                format!("migrate {}", migration.name),
+                Change::Modify,
+                database.migrate(migration, &desired.who),
+            )
+            .details(unsure.map(str::to_owned))
+            .hint("the migration was undone as a whole; the release before still serves"),
+        );
+    }
+    Ok(())
+}
+
+/// Whether migrations may be applied to a database that is in use, as far as can be known now.
+pub fn may_migrate(desired: &Desired, facts: &Facts) -> bool {
+    let wanted = &desired.release.migrations;
+    if desired.release.database.is_none() {
+        return false;
+    }
+    match &facts.migrations {
+        Some(applied) => {
+            !applied.is_empty() && wanted.iter().any(|migration| !applied.contains_key(&migration.name))
+        }
+        None => facts.state.is_some() && !wanted.is_empty(),
+    }
+}
