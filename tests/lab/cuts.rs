@@ -77,10 +77,11 @@ fn killed_at_random_nobody_is_turned_away_and_the_next_run_finishes() {
     town.touch("portail", "as long as nobody kills it");
     let started = std::time::Instant::now();
     fleet.run(&words).expect(0);
-    let whole = started.elapsed();
+    let mut whole = started.elapsed();
     let load = Load::getting(host, 4, "/");
-    let mut cut = 0;
-    for round in 0..rounds {
+    let (mut cut, mut round) = (0, 0);
+    // On a machine that is less busy by now than at first, a round may be over before its kill comes.
+    while round < rounds || (cut == 0 && round < rounds + 5) {
         let mark = format!("killed at random {seed}.{round}");
         town.touch("portail", &mark);
         // Also the run that mends may be killed.
@@ -92,6 +93,9 @@ fn killed_at_random_nobody_is_turned_away_and_the_next_run_finishes() {
             let over = child.try_wait().expect("it can be asked").is_some();
             child.kill().expect("SIGKILL, or it is over");
             child.wait().expect("it is gone");
+            if over {
+                whole /= 2;
+            }
             cut += u64::from(!over);
             if over || rng.random_bool(0.7) {
                 break;
@@ -101,9 +105,10 @@ fn killed_at_random_nobody_is_turned_away_and_the_next_run_finishes() {
         let page = get(host, "/");
         assert!(page.body.contains(&mark), "seed {seed}, round {round}: the new release serves: {page:?}");
         fleet.run(&words).expect(0).outcome(client, "unchanged");
+        round += 1;
     }
     let met = load.stop();
-    met.well(rounds * 10);
+    met.well(round * 10);
     assert!(cut > 0, "no kill came before the end: choose another FLEET_TEST_SEED");
     figure(&format!(
         "{cut} updates killed at random (seed {seed}): {} requests, {} failed, p99 {:.2} s, worst {:.2} s",
