@@ -1,13 +1,15 @@
 """What a backup costs: fleet beside `ssh pg_dump | zstd > file` and beside restic fed over the same ssh.
 
 backup.py FLEET DIRECTORY CLIENT: a client of the stack geoclic that serves. Its database is filled up to 1 GB and its
-volume of photos with 5,000 files; both stay. Bytes sent are those of the host's own network card.
+volume of photos with 5,000 files; both stay. Bytes sent are those of the host's own network card. Over a link of
+100 Mbit/s: `scripts/lab.sh fault CLIENT slow 100mbit` first.
 """
 
 import datetime
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,7 @@ GIGABYTE = int(os.environ.get("BENCH_BYTES", 1_000_000_000))
 FILES = int(os.environ.get("BENCH_FILES", 5_000))
 CARD = "/sys/class/net/eth0/statistics/tx_bytes"
 PSQL = "docker exec -i geoclic-database-1 psql -U geoclic -d geoclic -XAtq -v ON_ERROR_STOP=1"
+PACKED = " | zstd -q -1"
 DUMP = "docker exec geoclic-database-1 pg_dump -U geoclic -d geoclic -Fc -Z0"
 
 
@@ -59,11 +62,11 @@ for i in $(seq {FILES}); do [ -e "$photos/bench/$i.jpg" ] || head -c 40000 /dev/
 
 
 def change():
-    """What a day brings: some rows, some files."""
+    """What a day brings: new rows, changes in the newest ones, some files."""
     host(f"""set -eu
 {PSQL} <<'SQL'
 insert into bench (body) select md5(random()::text) || repeat(md5(i::text), 6) from generate_series(1, 20000) i;
-update bench set at = now() where id % 500 = 0;
+update bench set at = now() where id > (select max(id) - 100000 from bench) and id % 20 = 0;
 SQL
 photos=$(docker volume inspect -f '{{{{.Mountpoint}}}}' geoclic_photos)
 for i in $(seq 30); do head -c 40000 /dev/urandom >"$photos/bench/$i.jpg"; done
@@ -74,6 +77,7 @@ def main():
     [record] = [json.loads(line) for line in run(fleet, "-C", home, "show", client, "--json").splitlines()][:1]
     ssh = (f"ssh -i {home}/keys/fleet_ed25519 -o IdentitiesOnly=yes -o UserKnownHostsFile={home}/known_hosts"
            f" -p {record['port']} {record['user']}@{record['address']}")
+    dump = f"sudo {DUMP}"
     tar = "sudo tar -C $(sudo docker volume inspect -f '{{.Mountpoint}}' geoclic_photos) -cf - ."
     fill()
     rows = []
@@ -81,17 +85,19 @@ def main():
         store = pathlib.Path(folder)
         repository = run(fleet, "-C", home, "backup", client, "--dry-run", "--json")
         ours = pathlib.Path(home, json.loads(repository)["repository"])
+        if ours.exists():
+            sys.exit(f"{client} has backups already, so none would be its first: remove {ours}")
         restic = dict(os.environ, RESTIC_PASSWORD="bench", RESTIC_REPOSITORY=str(store / "restic"))
         (store / "plain").mkdir()
         if shutil.which("restic"):
             run("restic", "--no-cache", "init", env=restic)
 
         def plain(turn):
-            bash(f"{ssh} 'sudo {DUMP}' | zstd -q -3 >{store}/plain/dump-{turn}.zst; {ssh} \"{tar}\" | zstd -q -3 >{store}/plain/files-{turn}.zst")
+            bash(f"{ssh} {shlex.quote(dump)} | zstd -q -3 >{store}/plain/dump-{turn}.zst; {ssh} {shlex.quote(tar)} | zstd -q -3 >{store}/plain/files-{turn}.zst")
 
         def with_restic(_):
-            bash(f"{ssh} 'sudo {DUMP} | zstd -1' | zstd -d | restic --no-cache -q backup --stdin --stdin-filename dump;"
-                 f" {ssh} \"{tar} | zstd -1\" | zstd -d | restic --no-cache -q backup --stdin --stdin-filename files.tar", restic)
+            bash(f"{ssh} {shlex.quote(dump + PACKED)} | zstd -d | restic --no-cache -q backup --stdin --stdin-filename dump;"
+                 f" {ssh} {shlex.quote(tar + PACKED)} | zstd -d | restic --no-cache -q backup --stdin --stdin-filename files.tar", restic)
 
         def bash(line, env=None):
             run("bash", "-e", "-o", "pipefail", "-c", line, env=env, timeout=7200)
