@@ -99,7 +99,7 @@ lab_ready() {
 
 section "tools"
 install_tools
-LAB_HOST_COUNT=11
+LAB_HOST_COUNT=12
 # Images are built while cargo compiles; what the lab says is shown when it is needed.
 if [ $FAST = no ]; then
     echo "test: the lab starts in the background, its output comes in its own section"

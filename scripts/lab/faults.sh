@@ -91,7 +91,10 @@ host_link() {
 
 fault_slow() {
     heal_slow "$1"
-    local shape=(root tbf rate "$2" burst 1600 latency 30s) ok=yes
+    # Room for what goes out between two ticks of a fast one.
+    local burst=1600 shape ok=yes
+    [[ $2 != *mbit ]] || burst=64kb
+    shape=(root tbf rate "$2" burst "$burst" latency 30s)
     tc qdisc add dev "$(host_link "$1")" "${shape[@]}" || ok=no
     nsenter -t "$(host_pid "$1")" -n -- tc qdisc add dev eth0 "${shape[@]}" || ok=no
     [ $ok = yes ] ||

@@ -121,6 +121,10 @@ impl Docker {
         if order.platform != self.native {
             words.extend([PathBuf::from("--platform"), order.platform.clone().into()]);
         }
+        if !self.buildkit {
+            // The old builder leaves the container of a step that failed.
+            words.push("--force-rm".into());
+        }
         words.push(context.to_owned());
         let mut command = docker(words);
         if std::env::var_os("DOCKER_BUILDKIT").is_none() {

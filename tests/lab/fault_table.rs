@@ -101,6 +101,9 @@ fn rollback_to_a_release_that_is_not_there() {
     let street = street();
     street.settle();
     let (fleet, host) = (&street.fleet, &street.shops[1]);
+    // So that there is one to go back to.
+    street.release("one more");
+    fleet.run(&["update", &host.name, "--yes"]).expect(0);
     let before = (host.containers("shop"), host.sh("cat /opt/shop/state.json; ls /opt/shop/releases").ok());
     let ran = fleet.run(&["rollback", &host.name, "--to", "000000000000", "--yes"]).expect(3);
     // What an earlier test made fail, or cut, cannot be gone back to.

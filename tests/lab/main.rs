@@ -19,6 +19,7 @@ mod hooks;
 mod lease;
 mod logs;
 mod prove;
+mod provider;
 mod provision;
 mod pull;
 mod reach;

@@ -78,12 +78,28 @@ ls -d /opt/geoclic /etc/cron.d/fleet-geoclic /etc/systemd/system/fleet-geoclic.s
         "a changed host key is told of, not taken: {}",
         refused.stderr
     );
-    let words = ["restore", client, "--to-new-host", "--yes", "--json"];
+    // The client's secrets are lost here too, but for the key on paper; and the old address is nobody's.
+    let (recovery, address) = (fleet.path("recovery.age"), host.address.to_string());
+    let recovery = recovery.to_str().expect("a path");
+    fleet.run(&["backups", "recovery-key", "--out", recovery]).expect(0);
+    for entry in std::fs::read_dir(fleet.path("secrets")).expect("a folder").flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&format!("{client}.")) {
+            std::fs::remove_file(entry.path()).expect("it goes");
+        }
+    }
+    let ip = |address: &str| format!("ip = \"{address}\"");
+    fleet.edit("clients.toml", &ip(&address), &ip("192.0.2.9"));
+    let words = ["restore", client, "--to-new-host", "--ip", &address, "--yes", "--json"];
+    let lost = fleet.run(&words).expect(3);
+    assert!(lost.stderr.contains("recovery-key --import"), "{}", lost.stderr);
+    fleet.run(&["backups", "recovery-key", "--import", recovery]).expect(0);
     let (mut child, _lines) =
         fleet.until_step(&[&words[..], &["--new-host-key"]].concat(), "restore the database");
     child.kill().expect("SIGKILL");
     child.wait().expect("it is gone");
+    assert!(fleet.read("clients.toml").contains(&ip("192.0.2.9")), "it does not serve there yet");
     let ran = fleet.run(&words).expect(0);
+    assert!(fleet.read("clients.toml").contains(&ip(&address)), "it serves there");
     let ended = ran.outcome(client, "changed");
     assert!(ended["summary"].to_string().contains("restored from snapshot"), "{ended:#}");
     assert_eq!(get(host, "/api/health").status, 200);
@@ -92,6 +108,7 @@ ls -d /opt/geoclic /etc/cron.d/fleet-geoclic /etc/systemd/system/fleet-geoclic.s
         serde_json::from_str(&host.sh("cat /opt/geoclic/state.json").ok()).expect("JSON");
     let was: serde_json::Value = serde_json::from_str(&state).expect("JSON");
     assert_eq!(now["release"], was["release"], "the snapshot's release");
+    assert_eq!(now["env_digest"], was["env_digest"], "every value of its environment");
     assert_eq!(fleet.secret(client, "JWT_SECRET_KEY"), secret, "no secret was made anew");
     fleet.run(&words).expect(0).outcome(client, "unchanged");
     fleet.run(&["update", client, "--yes"]).expect(0);

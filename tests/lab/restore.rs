@@ -224,6 +224,68 @@ fn a_killed_restore_leaves_a_client_that_serves_and_the_next_finishes() {
     }
 }
 
+/// Every connection to a host but this one, from the far end.
+const CUT: &str = r#"mine=' ' pid=$$
+while [ "$pid" -gt 1 ]; do
+    mine="$mine$pid "
+    pid=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status")
+done
+for pid in $(pgrep -x 'sshd|sshd-session'); do
+    case $mine in *" $pid "*) ;; *) kill -KILL "$pid" && echo cut ;; esac
+done"#;
+
+#[test]
+fn a_link_that_breaks_in_the_middle_of_a_restore_leaves_what_serves_and_the_next_finishes() {
+    let town = town();
+    let (fleet, host) = (&town.fleet, &town.two);
+    let client = host.name.as_str();
+    let (row, name, picture) = given(host, "avant la panne");
+    // One that takes its time to restore, so that the cut is in its middle.
+    psql(
+        host,
+        "geoclic",
+        "create function lent(x int) returns int language plpgsql immutable as $f$ begin if current_database() like '%\\_restoring' then perform pg_sleep(15); end if; return x; end $f$; create table lente as select 1 as x; create index on lente (lent(x));",
+    );
+    let saved = fleet.run(&["backup", client]);
+    psql(host, "geoclic", "drop table lente; drop function lent(int);");
+    saved.expect(0);
+    let slow = newest(fleet, client)["id"].as_str().expect("an id").to_owned();
+    let (newer, ..) = given(host, "pendant la panne");
+    let before = psql(host, "geoclic", "select oid from pg_database where datname = 'geoclic';");
+    let (child, mut rest) = fleet
+        .until_step(&["restore", client, "--snapshot", &slow, "--yes", "--json"], "restore the database");
+    eventually("the slow part is reached", Duration::from_secs(20), || {
+        let busy = "select count(*) from pg_stat_activity where datname = 'geoclic_restoring' and wait_event = 'PgSleep';";
+        match psql(host, "postgres", busy).as_str() {
+            "0" => Err("not yet".to_owned()),
+            _ => Ok(()),
+        }
+    });
+    assert!(host.sh(CUT).ok().contains("cut"), "there was a connection");
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut rest, &mut said).expect("text");
+    let ended = child.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("\"unknown\"") && said.contains("restore the database"), "{said}");
+    // What serves is what served, with what came since.
+    well(host);
+    assert_eq!(psql(host, "geoclic", "select oid from pg_database where datname = 'geoclic';"), before);
+    assert_eq!(get(host, &format!("/api/demandes/{newer}")).status, 200);
+    // It was saved before it began: from that the next one restores.
+    lose(host, &name);
+    psql(host, "geoclic", &format!("delete from demandes where id in ('{row}', '{newer}');"));
+    let safety = newest(fleet, client)["id"].as_str().expect("an id").to_owned();
+    assert_ne!(safety, slow);
+    let next = fleet.run(&["restore", client, "--snapshot", &safety, "--yes", "--json"]).expect(0);
+    next.outcome(client, "changed");
+    well(host);
+    for row in [&row, &newer] {
+        assert_eq!(get(host, &format!("/api/demandes/{row}")).status, 200);
+    }
+    assert_eq!(photo(host, &name), Some(picture));
+    assert_eq!(left(host), "", "nothing of the one that was cut is left");
+}
+
 /// The release stays, so an older database comes up to it.
 #[test]
 fn a_snapshot_that_is_older_than_the_release_is_migrated() {

@@ -29,7 +29,7 @@ pub fn lab() -> &'static Lab {
         Lab::read(&dir).unwrap_or_else(|error| {
             panic!(
                 "no lab is up in {}: {error}\nrun scripts/test.sh, or: FLEET_LAB_NAME=fleet-test \
-                 FLEET_LAB_DIR={0} scripts/lab.sh up 11 --fresh",
+                 FLEET_LAB_DIR={0} scripts/lab.sh up 12 --fresh",
                 dir.display()
             )
         })
