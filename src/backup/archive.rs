@@ -12,8 +12,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rustic_core::repofile::{Metadata, Node, NodeType, SnapshotFile};
 use rustic_core::{
-    BackupOptions, IndexedIdsStatus, LsOptions, ReadSource, ReadSourceEntry, ReadSourceOpen, RusticResult,
-    StringList,
+    BackupOptions, IndexedIdsStatus, LsOptions, ReadSource, ReadSourceEntry, ReadSourceOpen,
+    RepairIndexOptions, RusticResult, StringList,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -94,8 +94,10 @@ pub fn write(
     let (inner, gate, place) = repository.into_inner();
     let storage = |error: Box<rustic_core::RusticError>| BackupError::storage(&error);
     gate.shut();
-    // An index that names packs which are not there would be deduplicated against.
-    let inner = inner.to_indexed_ids_checked().map_err(storage)?;
+    // A run that was cut left packs that no index names, and damage may have taken some that one names. The index is set
+    // right first: what is stored counts as stored only when whoever reads the repository finds it, restic too.
+    inner.repair_index(&RepairIndexOptions::default(), false).map_err(storage)?;
+    let inner = inner.to_indexed_ids().map_err(storage)?;
     let (known, parent) = parent(&inner)?;
     let ledger = Ledger::new(gate.clone());
     let origin = Origin { source: Arc::clone(&source), ledger: ledger.clone(), known: Arc::new(known), now };

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::{Span, Timestamp};
-use rustic_core::PruneOptions;
+use rustic_core::{PruneOptions, RepairIndexOptions};
 
 use super::error::BackupError;
 use super::keep::{self, Dated};
@@ -69,6 +69,8 @@ pub fn carry_out_after(
         }
     }
     let inner = repository.inner();
+    // What a run that was cut left is in no index, and would not be given back.
+    inner.repair_index(&RepairIndexOptions::default(), false).map_err(error)?;
     if !ids.is_empty() {
         inner.delete_snapshots(&ids).map_err(error)?;
     }

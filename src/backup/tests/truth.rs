@@ -151,6 +151,30 @@ fn what_is_missing_from_a_damaged_repository_is_stored_again() {
     assert_eq!(rig.file("latest", "files/folders/a.jpg"), noise(300_000, 2));
 }
 
+/// A run that was killed between its packs and their index leaves data that only a search of all packs finds.
+#[test]
+fn what_a_cut_run_stored_counts_once_everybody_finds_it() {
+    let rig = Rig::new();
+    rig.backup(&Rig::good()).unwrap();
+    for file in rig.stored("index").into_iter().chain(rig.stored("snapshots")) {
+        std::fs::remove_file(file).unwrap();
+    }
+    let before = rig.stored("data").len();
+    rig.backup(&Rig::good()).unwrap();
+    let data = |rig: &Rig| rig.stored("data").into_iter().map(|path| std::fs::metadata(path).unwrap().len());
+    assert!(rig.stored("data").len() > before, "at least new trees");
+    assert!(data(&rig).sum::<u64>() < 1_000_000, "what was stored is not stored twice");
+    // By the index alone.
+    let (inner, ..) = rig.open().into_inner();
+    let inner = inner.to_indexed().unwrap();
+    let latest = inner.get_all_snapshots().unwrap().remove(0);
+    let node = inner.node_from_snapshot_and_path(&latest, "database/geoclic.dump").unwrap();
+    let mut dump = Vec::new();
+    inner.dump(&node, &mut dump).unwrap();
+    assert_eq!(dump, noise(600_000, 1));
+    assert_eq!(verify(rig.open(), Depth::All).unwrap().damage, [""; 0]);
+}
+
 #[test]
 fn a_flipped_byte_is_found_and_named() {
     let rig = Rig::new();
@@ -178,8 +202,7 @@ fn a_flipped_byte_is_found_and_named() {
 fn a_wrong_key_is_told_from_damage() {
     let rig = Rig::new();
     rig.backup(&Rig::good()).unwrap();
-    let Place { client, store, lock, .. } = rig.place.clone();
-    let place = Place::new(&client, store, "another".into(), lock);
+    let place = Place::new("ville-lyon", rig.place.store().clone(), "another".into(), rig.place.lock.clone());
     let error = Repository::open(&place).err().unwrap();
     assert!(matches!(error, BackupError::WrongKey { .. }), "{error}");
     assert!(error.hint("ville-lyon").unwrap().contains("recovery copy"));
