@@ -33,6 +33,8 @@ use crate::words::bytes;
 /// Between two words on how far it is.
 const TOLD_EVERY: Duration = Duration::from_millis(200);
 const STEPS: usize = 3;
+/// Longest silence of a host in the middle of a backup: the rows of large tables are counted before the dump begins.
+const SILENCE: Duration = Duration::from_secs(30 * 60);
 
 /// The backup of one client.
 pub struct ClientBackup {
@@ -241,6 +243,7 @@ impl ClientBackup {
             throttle: Arc::clone(&self.throttle),
             wire: Arc::clone(&wire),
             limit: self.limit,
+            silence: SILENCE,
             progress: progress(on),
         };
         let target = on.target.clone();
@@ -271,7 +274,7 @@ impl ClientBackup {
         let work = tokio::task::spawn_blocking(move || {
             let _held = place.lock()?;
             let repository = Repository::open(&place)?;
-            let state = State::read(&state, &place.client);
+            let state = State::known(&state, &place.client)?;
             let plan = retention::plan(&repository, &keep, state.proved(), Timestamp::now())?;
             if plan.forgotten.is_empty() { Ok(()) } else { retention::carry_out(&repository, &plan) }
         });

@@ -143,8 +143,8 @@ impl Source for HostSource {
             drop(sender);
         });
         let mut answer = Vec::new();
-        while let Some(piece) = pieces.blocking_recv() {
-            self.line.wire.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        let cut = |error: std::io::Error| BackupError::Cut { what: what.to_owned(), why: error.to_string() };
+        while let Some(piece) = self.line.next(&mut pieces).map_err(cut)? {
             answer.extend_from_slice(&piece);
             if answer.len() > LONGEST_LIST {
                 return Err(BackupError::TooLarge { what: what.to_owned(), limit: "1 GiB".to_owned() });

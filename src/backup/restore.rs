@@ -4,12 +4,14 @@
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rustic_core::repofile::Node;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 
 use super::client::ClientBackup;
@@ -41,7 +43,8 @@ pub struct Opened {
 #[derive(Default)]
 pub struct Shelf {
     pub opened: Option<Opened>,
-    pub save: Option<ClientBackup>,
+    /// With the turns of those that are saved at once.
+    pub save: Option<(ClientBackup, Arc<Semaphore>)>,
 }
 
 #[async_trait]
@@ -67,7 +70,10 @@ impl Stock for Shelf {
 
     async fn save(&self, on: &Worked) -> Result<String, Outcome> {
         match &self.save {
-            Some(backup) => backup.safety(on).await,
+            Some((backup, turns)) => {
+                let _turn = turns.acquire().await;
+                backup.safety(on).await
+            }
             None => Err(Outcome::skipped("no backup was asked for")),
         }
     }

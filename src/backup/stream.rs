@@ -4,6 +4,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +14,7 @@ use super::throttle::Throttle;
 use crate::ops::backup::Packing;
 use crate::shell::Cmd;
 use crate::ssh::{Exit, Pulled, Session, SessionError};
+use crate::words::bytes;
 
 /// Pieces that wait between the connection and the reader.
 const WAITING: usize = 64;
@@ -31,6 +33,8 @@ pub struct Line {
     pub wire: Arc<AtomicU64>,
     /// Most bytes of one stream, unpacked.
     pub limit: u64,
+    /// Longest time in which nothing comes.
+    pub silence: Duration,
     /// Told how many bytes came, unpacked.
     pub progress: Arc<dyn Fn(u64) + Send + Sync>,
 }
@@ -63,6 +67,19 @@ impl Line {
     }
 }
 
+impl Line {
+    /// The next piece; nothing at the end. For a thread that may wait.
+    pub(super) fn next(&self, pieces: &mut mpsc::Receiver<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
+        let next = async { tokio::time::timeout(self.silence, pieces.recv()).await };
+        let Ok(piece) = self.runtime.block_on(next) else {
+            let why = format!("nothing came for {} s", self.silence.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        };
+        self.wire.fetch_add(piece.as_ref().map_or(0, Vec::len) as u64, Ordering::Relaxed);
+        Ok(piece)
+    }
+}
+
 /// The packed bytes as they come.
 struct Raw {
     pieces: mpsc::Receiver<Vec<u8>>,
@@ -74,11 +91,10 @@ struct Raw {
 impl Read for Raw {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.at == self.piece.len() {
-            match self.pieces.blocking_recv() {
+            match self.line.next(&mut self.pieces)? {
                 None => return Ok(0),
                 Some(piece) => {
                     self.line.throttle.take(piece.len() as u64);
-                    self.line.wire.fetch_add(piece.len() as u64, Ordering::Relaxed);
                     (self.piece, self.at) = (piece, 0);
                 }
             }
@@ -144,7 +160,7 @@ impl Stream {
             Ok(count) => {
                 self.count += count as u64;
                 if self.count > self.limit {
-                    let limit = format!("{} bytes", self.limit);
+                    let limit = bytes(self.limit);
                     return Err(BackupError::TooLarge { what: self.what.clone(), limit });
                 }
                 Ok(count)
@@ -169,6 +185,7 @@ impl Stream {
                 self.state = State::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(*packed)));
             }
             None if read.is_ok() && line.is_empty() => return self.over(),
+            None if let Err(error) = &read => return Err(self.broken(error)),
             None => return Err(self.corrupt("it does not begin as it should")),
         }
         Ok(())
@@ -197,6 +214,9 @@ impl Stream {
     /// never right.
     fn broken(&mut self, error: &io::Error) -> BackupError {
         self.state = State::Over;
+        if error.kind() == io::ErrorKind::TimedOut {
+            return BackupError::Cut { what: self.what.clone(), why: error.to_string() };
+        }
         if error.kind() != io::ErrorKind::UnexpectedEof {
             return self.corrupt(&error.to_string());
         }

@@ -219,7 +219,7 @@ impl<'f> Assembler<'f> {
             restore: None,
             purge: None,
             hooks: Hooks::default(),
-            backup_first: shelves::first(self.fleet, client, &made.stack),
+            backup_first: shelves::before_migrations(self.fleet, client, &made.stack),
             plain: plain(&made),
             layout,
             who: self.info.who.clone(),

@@ -4,6 +4,7 @@ mod due;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -75,6 +76,9 @@ pub struct Args {
     #[command(flatten)]
     pub limits: Limits,
 }
+
+/// Longest time of one client's turn in `--due`: others wait for the end of the run.
+const TURN: Duration = Duration::from_secs(6 * 3600);
 
 pub fn parse_size(text: &str) -> Result<u64, String> {
     byte_count(text).map_err(|fault| format!("expected {}", fault.expected.unwrap_or_default()))
@@ -203,7 +207,10 @@ fn pull(
         }
     }
     let names = clients.iter().map(|client| client.name.to_string()).collect();
-    let limits = Limits { parallel: args.limits.parallel.or_else(|| width(fleet)), ..args.limits.clone() };
+    let limits = Limits {
+        parallel: args.limits.parallel.or_else(|| u32::try_from(width(fleet)).ok()),
+        timeout: args.limits.timeout.or_else(|| args.due.then_some(TURN)),
+    };
     let runtime = running::runtime()?;
     let ended = runtime.block_on(async {
         let mut run = Run::start(app, fleet, info, "backup", names, &limits)?;
@@ -236,10 +243,10 @@ fn pull(
 }
 
 /// Each backup cuts, hashes and packs what it reads: more at once than processors gains little.
-fn width(fleet: &Fleet) -> Option<u32> {
+#[must_use]
+pub fn width(fleet: &Fleet) -> usize {
     let wished = 2 * processors();
-    let most = fleet.registry.fleet.parallel.unwrap_or(wished).min(wished);
-    u32::try_from(most.max(1)).ok()
+    fleet.registry.fleet.parallel.unwrap_or(wished).min(wished).max(1)
 }
 
 fn show(

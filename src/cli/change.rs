@@ -224,7 +224,7 @@ pub fn ended(
         let (more, fit) = survey.hosts.into_iter().partition(|host| wish.has_more(host));
         survey.hosts = fit;
         run.drive(async |engine| engine.dismiss(more, more_waits).await).await;
-        for (host, outcome) in shelves::stock(fleet, clients, &info, &mut survey.hosts) {
+        for (host, outcome) in shelves::provide(fleet, clients, &info, &mut survey.hosts) {
             run.drive(async |engine| engine.dismiss(vec![host], |_| outcome.clone()).await).await;
         }
         if wish.all_or_none && refused_by_plan(&run.report) {

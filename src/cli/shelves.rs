@@ -2,24 +2,35 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::assemble::RunInfo;
 use super::context::Fleet;
 use super::repositories;
-use crate::backup::{Shelf, State, Throttle};
-use crate::engine::Surveyed;
+use crate::backup::{Shelf, State, Store, Throttle};
+use crate::engine::{Job, Stock, Surveyed};
 use crate::event::{Fault, Outcome, PLANNING};
 use crate::hint;
 use crate::plan::hooks::Hooks;
-use crate::plan::{Stage, may_migrate};
+use crate::plan::{Stage, saved_first};
 use crate::registry::Client;
 use crate::stack::Stack;
 use crate::vault::Vault;
 
-/// The commands around the backup that pending migrations of a client wait for; none where they wait for none.
-pub fn first(fleet: &Fleet, client: &Client, stack: &Stack) -> Option<Hooks> {
-    let backed_up = || State::read(&fleet.state_dir(), client.name.as_str()).last.is_some();
-    let wanted = stack.migrations.is_some() && client.backup.before_migrations.unwrap_or_else(backed_up);
+/// What a plan knows of the backup that pending migrations of a client wait for; nothing where they wait for none.
+pub fn before_migrations(fleet: &Fleet, client: &Client, stack: &Stack) -> Option<Hooks> {
+    let wanted = stack.migrations.is_some()
+        && stack.backup.database
+        && client.backup.before_migrations.unwrap_or_else(|| backed_up(fleet, client));
     wanted.then(|| Hooks::of(&stack.hooks, "backup", fleet.dir.clone()))
+}
+
+/// Whether this machine makes backups of a client, as far as can be said without asking anybody.
+fn backed_up(fleet: &Fleet, client: &Client) -> bool {
+    let name = client.name.as_str();
+    let remembered = State::read(&fleet.state_dir(), name).last.is_some();
+    remembered
+        || matches!(repositories::store(fleet, name), Ok(store @ Store::Folder(_)) if store.exists().unwrap_or(false))
 }
 
 /// Makes backups of clients for one run: all of them share a throttle.
@@ -27,6 +38,7 @@ pub struct Shelves<'f> {
     fleet: &'f Fleet,
     vault: Vault,
     throttle: Arc<Throttle>,
+    turns: Arc<Semaphore>,
     info: &'f RunInfo,
 }
 
@@ -35,7 +47,9 @@ impl<'f> Shelves<'f> {
     /// A vault that cannot be opened, or a folder of repositories that cannot be made.
     pub fn new(fleet: &'f Fleet, info: &'f RunInfo) -> anyhow::Result<Self> {
         repositories::prepare(fleet)?;
-        Ok(Shelves { fleet, vault: fleet.vault()?, throttle: repositories::throttle(fleet, None), info })
+        let turns = Arc::new(Semaphore::new(super::backup::width(fleet)));
+        let throttle = repositories::throttle(fleet, None);
+        Ok(Shelves { fleet, vault: fleet.vault()?, throttle, turns, info })
     }
 
     /// What saves a client as it is when its turn comes.
@@ -46,41 +60,42 @@ impl<'f> Shelves<'f> {
         let stack = self.fleet.stack(client)?;
         let (vault, throttle) = (&self.vault, &self.throttle);
         let save = repositories::backup_of(self.fleet, vault, client, &stack, self.info, throttle)?;
-        Ok(Shelf { save: Some(save), ..Shelf::default() })
+        Ok(Shelf { save: Some((save, Arc::clone(&self.turns))), ..Shelf::default() })
     }
 }
 
 /// Gives each host that may migrate what saves it first; those that cannot be saved are taken out, with the reason.
-pub fn stock(
+pub fn provide(
     fleet: &Fleet,
     clients: &[&Client],
     info: &RunInfo,
     hosts: &mut Vec<Surveyed>,
 ) -> Vec<(Surveyed, Outcome)> {
     let waits = |host: &Surveyed| {
-        let desired = &host.job.desired;
+        let Job { desired, stages, stock, .. } = &host.job;
         desired.backup_first.is_some()
-            && host.job.stages.iter().any(|stage| matches!(stage, Stage::Rollout | Stage::Migrate))
-            && may_migrate(desired, &host.facts)
+            && stock.is_none()
+            && stages.iter().any(|stage| matches!(stage, Stage::Rollout | Stage::Migrate))
+            && saved_first(desired, &host.facts)
     };
-    let (waiting, ready) = std::mem::take(hosts).into_iter().partition(waits);
+    let (waiting, ready): (Vec<Surveyed>, _) = std::mem::take(hosts).into_iter().partition(waits);
     *hosts = ready;
-    let waiting: Vec<Surveyed> = waiting;
     if waiting.is_empty() {
         return Vec::new();
     }
     let shelves = Shelves::new(fleet, info);
     let mut without = Vec::new();
     for mut host in waiting {
-        let named = |client: &&&Client| client.name.as_str() == host.job.target.name;
-        let made = match (&shelves, clients.iter().find(named)) {
-            (Err(error), _) => Err(refused(error)),
-            (Ok(shelves), Some(client)) => shelves.save(client).map_err(|error| refused(&error)),
-            (Ok(_), None) => Ok(Shelf::default()),
+        let client = clients.iter().find(|client| client.name.as_str() == host.job.target.name);
+        let made = match &shelves {
+            Ok(shelves) => {
+                client.map(|client| shelves.save(client)).transpose().map_err(|error| refused(&error))
+            }
+            Err(error) => Err(refused(error)),
         };
         match made {
             Ok(shelf) => {
-                host.job.stock = Some(Arc::new(shelf));
+                host.job.stock = shelf.map(|shelf| Arc::new(shelf) as Arc<dyn Stock>);
                 hosts.push(host);
             }
             Err(outcome) => without.push((host, outcome)),

@@ -95,11 +95,20 @@ pub(super) async fn save(
             Ok(())
         }
         Err(Outcome::Locked { holder, .. }) => {
+            let mut step = step.clone();
+            step.hint = Some("nothing was touched; when it has ended, run the same command again".into());
             let message = format!("{holder} is at work on the client's repository");
-            Err(StepFault::failed(step, message, Vec::new()))
+            Err(StepFault::failed(&step, message, Vec::new()))
         }
         Err(outcome) => Err(match outcome.fault() {
-            Some(fault) => StepFault::failed(step, tidy(&job.redactor, &fault.message), fault.lines.clone()),
+            Some(fault) => {
+                let mut step = step.clone();
+                // What mends it, and what does without.
+                step.hint = Some(
+                    [&fault.hint, &step.hint].into_iter().flatten().cloned().collect::<Vec<_>>().join("; "),
+                );
+                StepFault::failed(&step, tidy(&job.redactor, &fault.message), fault.lines.clone())
+            }
             None => StepFault::failed(step, outcome.word().to_owned(), Vec::new()),
         }),
     }

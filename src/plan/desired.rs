@@ -50,7 +50,7 @@ pub struct Desired {
     /// Variables of the environment that are no secrets, with this client's values.
     pub plain: BTreeMap<String, String>,
     pub hooks: Hooks,
-    /// Commands around the backup that pending migrations wait for; without it they wait for none.
+    /// Pending migrations wait for a backup, with these commands around it; without this they wait for none.
     pub backup_first: Option<Hooks>,
     pub who: String,
     pub run: String,

@@ -38,14 +38,16 @@ pub(super) fn pending(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) -
     if pending.is_empty() {
         return Ok(());
     }
-    if !applied.is_empty() {
-        steps.extend(desired.backup_first.as_ref().filter(|_| desired.restore.is_none()).map(|hooks| {
-            Step::save(
-                SAFETY,
-                hooks,
-                "nothing was migrated; without a backup: `before_migrations = false` in the client's table `backup`",
-            )
+    // While the database does not answer nobody knows: this is planned again once it does.
+    let known = facts.migrations.is_some();
+    if known && saved_first(desired, facts) {
+        steps.extend(desired.backup_first.as_ref().map(|hooks| {
+            let hint = "nothing was migrated; `before_migrations = false` in the client's table `backup` does without";
+            Step::save(SAFETY, hooks, hint)
         }));
+    }
+    // Where a release serves there may be data, whoever made its tables.
+    if known && (facts.state.is_some() || !applied.is_empty()) {
         steps.push(Step::run(
             "dump the database first",
             Change::Create,
@@ -74,16 +76,15 @@ pub(super) fn pending(desired: &Desired, facts: &Facts, steps: &mut Vec<Step>) -
     Ok(())
 }
 
-/// Whether migrations may be applied to a database that is in use, as far as can be known now.
-pub fn may_migrate(desired: &Desired, facts: &Facts) -> bool {
+/// Whether migrations may be applied, as far as can be known now, to a client whom `fleet backup` can save: one
+/// whose release serves.
+pub fn saved_first(desired: &Desired, facts: &Facts) -> bool {
     let wanted = &desired.release.migrations;
-    if desired.release.database.is_none() {
-        return false;
-    }
-    match &facts.migrations {
-        Some(applied) => {
-            !applied.is_empty() && wanted.iter().any(|migration| !applied.contains_key(&migration.name))
+    desired.release.database.is_some()
+        && desired.restore.is_none()
+        && facts.state.is_some()
+        && match &facts.migrations {
+            Some(applied) => wanted.iter().any(|migration| !applied.contains_key(&migration.name)),
+            None => !wanted.is_empty(),
         }
-        None => facts.state.is_some() && !wanted.is_empty(),
-    }
 }

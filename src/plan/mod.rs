@@ -19,7 +19,7 @@ pub(crate) mod tests;
 pub mod waves;
 
 pub use desired::{Build, BuiltHere, Desired, DesiredRelease, Repository, RepositoryKey, SourcePush};
-pub use migrations::may_migrate;
+pub use migrations::saved_first;
 pub use purge::Purge;
 pub use restore::{Restore, RestoredDatabase, RestoredFolder};
 pub use rollout::way_back;
@@ -82,7 +82,7 @@ impl Step {
 
     /// A backup of the client as it is now, with the stack's commands around it.
     fn save(title: &str, around: &Hooks, hint: &str) -> Self {
-        let what = "database and files as they are now, into the client's repository".to_owned();
+        let what = "what `fleet backup` takes, as it is now, into the client's repository".to_owned();
         Step {
             title: title.into(),
             change: Change::Create,

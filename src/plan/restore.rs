@@ -81,6 +81,9 @@ pub(super) fn plan(desired: &Desired, facts: &Facts) -> Result<(Vec<Step>, Optio
     if done {
         return Ok((Vec::new(), None));
     }
+    if restore.fresh && restore.database.is_none() && restore.folders.is_empty() {
+        return Ok((vec![noted(mark)], None));
+    }
     let database = in_stack(desired, restore, facts)?;
     room(restore, facts)?;
     let names = database.map(|database| Names::of(&database.name, &desired.run));
@@ -122,9 +125,13 @@ pub(super) fn plan(desired: &Desired, facts: &Facts) -> Result<(Vec<Step>, Optio
     }
     steps.push(clean(&exchange, restore, facts));
     if restore.fresh {
-        steps.push(Step::run("note which snapshot this is", Change::Create, put(&[mark])));
+        steps.push(noted(mark));
     }
     Ok((steps, undo))
+}
+
+fn noted(mark: NewFile) -> Step {
+    Step::run("note which snapshot this is", Change::Create, put(&[mark]))
 }
 
 /// The release that serves; a new host has none.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use fleet::backup::manifest::{Manifest, SCHEMA};
 use fleet::backup::{
@@ -167,6 +168,7 @@ pub fn pull(
             throttle: Arc::new(Throttle::new(None)),
             wire: Arc::clone(&wire),
             limit,
+            silence: Duration::from_secs(10),
             progress: Arc::new(watch),
         };
         let source = HostSource {

@@ -27,13 +27,18 @@ pub fn restore(
     args: &Args,
 ) -> anyhow::Result<Restore> {
     let mine = client.name == source.name;
-    let database = if args.files.is_some() { None } else { database(stack, opened, args.database, mine)? };
+    // A new server finds the database where it always was.
+    let elsewhere = args.to_new_host && stack.database_inside().is_none();
+    let database = match args.files.is_some() || elsewhere {
+        true => None,
+        false => database(stack, opened, args.database, mine)?,
+    };
     let folders = match &args.files {
         None if args.database => Vec::new(),
         Some(paths) if !paths.is_empty() => named(client, stack, opened, paths)?,
         _ => all(client, stack, opened)?,
     };
-    if database.is_none() && folders.is_empty() {
+    if database.is_none() && folders.is_empty() && !args.to_new_host {
         return Err(refused(format!("snapshot {} has nothing of this to restore", opened.snapshot.short()))
             .hint(format!("fleet backups show {} {}", source.name, opened.snapshot.short())));
     }

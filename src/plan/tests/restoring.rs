@@ -10,7 +10,7 @@ use crate::plan::hooks::Hooks;
 use crate::plan::{Desired, Purge, Refusal, Restore, RestoredDatabase, RestoredFolder, Stage, plan};
 use crate::stack::{Hook, HookPlace, HookPoint};
 
-fn restore() -> Restore {
+pub(super) fn restore() -> Restore {
     Restore {
         snapshot: "3f9a1c22".repeat(8),
         named: "3f9a1c22, 2026-11-20 02:00".into(),
@@ -98,6 +98,16 @@ fn single_files_stop_nothing() {
 fn a_new_host_is_filled_before_anything_serves() {
     let fresh = Restore { fresh: true, ..restore() };
     insta::assert_snapshot!("restore-new-host", shown(Stage::Restore, &wished(fresh), "bare-debian-13"));
+}
+
+/// Its data is elsewhere, all of it.
+#[test]
+fn a_new_host_of_a_client_without_data_only_notes_the_snapshot() {
+    let fresh = Restore { fresh: true, database: None, folders: Vec::new(), ..restore() };
+    let desired = wished(fresh);
+    let steps = plan(Stage::Restore, &desired, &hosts::facts("cut-in-rollout", &desired)).unwrap().steps;
+    let titles: Vec<&str> = steps.iter().map(|step| step.title.as_str()).collect();
+    assert_eq!(titles, ["note which snapshot this is"]);
 }
 
 #[test]
