@@ -92,7 +92,7 @@ impl BackupError {
             BackupError::Corrupt { .. } => "run the same command again; if it happens twice, the host is not to be trusted".into(),
             BackupError::Listing(_) => "look at the folder on the host: an honest one does not name such a file".into(),
             BackupError::Future(_) => "set the clock of this machine, or delete that snapshot; nothing is forgotten until then".into(),
-            BackupError::Lock(_) => "another backup, prune or proof of this client is running: wait for it".into(),
+            BackupError::Lock(_) => "another backup or prune of this client is running: wait for it".into(),
             BackupError::File(_) | BackupError::Local { .. } | BackupError::Vanished => return None,
         })
     }

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct Place {
     pub client: String,
-    pub store: Store,
+    store: Store,
     key: Secret<String>,
     /// `.fleet/backups/CLIENT.lock`.
     pub lock: PathBuf,
@@ -78,13 +78,18 @@ impl Place {
         Place { client: client.to_owned(), store, key, lock, master: Master::default() }
     }
 
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// What opens it, for restic too.
     #[must_use]
     pub fn key(&self) -> &Secret<String> {
         &self.key
     }
 
-    pub(super) fn opened(&self, key: impl FnOnce() -> MasterKey) {
+    pub(super) fn remember_master(&self, key: impl FnOnce() -> MasterKey) {
         self.master.0.get_or_init(key);
     }
 
@@ -93,7 +98,7 @@ impl Place {
         known.unwrap_or_else(|| Credentials::password(self.key.reveal()))
     }
 
-    /// Keeps other backups, prunes and proofs of this client out for as long as it lives.
+    /// Keeps other backups and prunes of this client out for as long as it lives.
     ///
     /// # Errors
     /// When another process has it.

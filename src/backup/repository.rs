@@ -87,7 +87,7 @@ impl Repository {
     pub fn open(place: &Place) -> Result<Repository, BackupError> {
         Repository::start(place, &Gate::default())?.ok_or_else(|| BackupError::NoRepository {
             client: place.client.clone(),
-            place: place.store.name(),
+            place: place.store().name(),
         })
     }
 
@@ -97,7 +97,7 @@ impl Repository {
     /// # Errors
     /// As [`Repository::open`], and a place that cannot be written.
     pub fn open_or_create(place: &Place, _held: &FileLock, gate: &Gate) -> Result<Repository, BackupError> {
-        if let Store::Folder(path) = &place.store {
+        if let Store::Folder(path) = place.store() {
             Folder::new(path).sweep();
         }
         if let Some(found) = Repository::start(place, gate)? {
@@ -126,7 +126,7 @@ impl Repository {
     }
 
     fn of(inner: rustic_core::Repository<OpenStatus>, gate: &Gate, place: &Place) -> Self {
-        place.opened(|| inner.key());
+        place.remember_master(|| inner.key());
         Repository { inner, gate: gate.clone(), place: place.clone() }
     }
 

@@ -1,5 +1,6 @@
 //! What this fleet directory remembers of each client's backups, so that `status` need not open a
-//! repository: `.fleet/backups/CLIENT.json`. A file that is lost costs nothing but the memory of it.
+//! repository: `.fleet/backups/CLIENT.json`. With a file that is lost goes the memory of what was proved: retention
+//! spares nothing for it any more. The run that finds a damaged one says so, and forgets no snapshot.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::error::BackupError;
 use super::prove::Proved;
 use crate::fs_atomic::{self, FileLock, LockError};
 
@@ -26,6 +28,8 @@ pub struct State {
     pub disproof: Option<Disproof>,
     /// RFC 3339: when the first backup was made.
     pub first: Option<String>,
+    /// RFC 3339: when a proof came to nothing last.
+    pub tried: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +84,16 @@ impl State {
         bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 
+    /// The same where a damaged file must not pass for none.
+    ///
+    /// # Errors
+    /// A file that is there and cannot be read.
+    pub fn known(dir: &Path, client: &str) -> Result<State, BackupError> {
+        let path = path(dir, client);
+        let Some(bytes) = fs_atomic::read_optional(&path)? else { return Ok(State::default()) };
+        serde_json::from_slice(&bytes).map_err(|error| BackupError::Local { path, source: error.into() })
+    }
+
     /// Changes what is remembered.
     ///
     /// # Errors
@@ -123,7 +137,8 @@ impl State {
     #[must_use]
     pub fn tried(&self) -> Option<&str> {
         let proof = self.proof.as_ref().map(|proof| proof.at.as_str());
-        proof.max(self.disproof.as_ref().map(|disproof| disproof.at.as_str()))
+        let disproof = self.disproof.as_ref().map(|disproof| disproof.at.as_str());
+        proof.max(disproof).max(self.tried.as_deref())
     }
 
     /// The snapshot that was proved last, which retention never takes.

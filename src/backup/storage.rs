@@ -112,7 +112,7 @@ impl<R: Requests> WriteBackend for Remote<R> {
     }
 }
 
-/// The list of a folder's files by the names that ids have; others are not the repository's.
+/// A file of the repository by its name, which is an id; others that lie there are none of it.
 pub(super) fn listed(name: &str, size: u64) -> Option<(Id, u32)> {
     let id = (name.len() == 64).then(|| name.parse().ok()).flatten()?;
     Some((id, u32::try_from(size).unwrap_or(u32::MAX)))

@@ -290,6 +290,8 @@ fn a_lease_that_ran_out_holds_nobody_and_a_host_that_is_away_is_told() {
 
 #[test]
 fn every_look_costs_one_connection_and_one_command_by_either_transport() {
+    // The hosts are this machine: without an engine they count as never provisioned.
+    let engine = Command::new("docker").arg("version").output().is_ok_and(|output| output.status.success());
     for transport in ["native", "openssh"] {
         let town = Town::new(2);
         town.fleet.edit("stack = \"tiny\"\n", &format!("stack = \"tiny\"\ntransport = \"{transport}\"\n"));
@@ -310,8 +312,8 @@ fn every_look_costs_one_connection_and_one_command_by_either_transport() {
         // Bare hosts: what is not there is the answer.
         let said = count("status --json", 1);
         assert!(said.json().iter().all(|record| record["reachable"] == true), "{}", said.out);
-        count("update --all --dry-run", 0);
-        count("update --all --check", 5);
+        count("update --all --dry-run", if engine { 0 } else { 3 });
+        count("update --all --check", if engine { 5 } else { 3 });
         count("lock show --all", 0);
         town.fleet.say("test-ssh --all").ok();
         assert!(town.hosts.iter().all(|host| host.connections() == before + 1), "{transport}: test-ssh");

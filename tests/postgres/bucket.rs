@@ -100,12 +100,12 @@ fn backup(rig: &Rig, place: &Place) -> Result<fleet::backup::Written, BackupErro
 fn a_repository_in_a_bucket_is_one_like_any_other() {
     let (storage, rig) = (Storage::start(), Rig::new(60_000));
     let place = storage.place(&rig);
-    assert!(!place.store.exists().unwrap());
+    assert!(!place.store().exists().unwrap());
     let first = backup(&rig, &place).unwrap();
     // What is there already is not stored again. Each dump begins with its time, so its first piece is new, and
     // how long that is differs from repository to repository.
     let second = backup(&rig, &place).unwrap();
-    assert!(place.store.exists().unwrap());
+    assert!(place.store().exists().unwrap());
     assert!(second.added * 2 < first.added, "{} then {}", first.added, second.added);
     // Stock restic reads it all, and so does a proof.
     storage.restic(&["check", "--read-data"]);
@@ -155,7 +155,7 @@ fn a_storage_that_goes_away_in_the_middle_keeps_what_there_was() {
     let said = format!("{error} {error:?}");
     assert!(said.contains("connection") && !said.contains(KEY) && !said.contains("Signature"), "{said}");
     assert!(!storage.child.wait().unwrap().success());
-    let error = place.store.exists().unwrap_err();
+    let error = place.store().exists().unwrap_err();
     assert!(error.to_string().contains("the connection is refused"), "{error}");
 }
 

@@ -265,7 +265,7 @@ fn fleet_of(rig: &Rig) -> tempfile::TempDir {
         ("client/secrets.age".into(), vault.sealed("ville-lyon").unwrap().unwrap()),
     ];
     rig.run_as(what, 1 << 40, |_| {}, |source| Arc::new(source)).unwrap();
-    let Store::Folder(repository) = place.store else { panic!("a folder") };
+    let Store::Folder(repository) = place.store() else { panic!("a folder") };
     fs::create_dir(dir.path().join("backups")).unwrap();
     std::os::unix::fs::symlink(repository, dir.path().join("backups/ville-lyon")).unwrap();
     dir

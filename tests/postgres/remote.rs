@@ -93,7 +93,7 @@ fn a_server_that_only_adds_keeps_what_there_is() {
     let (rig, folder) = (Rig::new(20_000), tempfile::tempdir().unwrap());
     let adding = Remote::start(folder.path(), &["--append-only"]);
     let place = adding.place(&rig, PASSWORD);
-    assert!(!place.store.exists().unwrap());
+    assert!(!place.store().exists().unwrap());
     let wrong = adding.place(&rig, "Wrong-rest-1Zk4");
     let error = backup(&rig, &wrong).unwrap_err();
     assert!(error.to_string().contains("answers 401: it does not know the user"), "{error}");
@@ -114,7 +114,7 @@ fn a_server_that_only_adds_keeps_what_there_is() {
     assert_eq!(Repository::open(&place).unwrap().snapshots().unwrap().len(), 1);
     assert_eq!(verify(Repository::open(&place).unwrap(), Depth::All).unwrap().damage, Vec::<String>::new());
     other.restic("correct horse battery", &["check", "--read-data"]);
-    let (port, address) = (other.address.clone(), place.store.name());
+    let (port, address) = (other.address.clone(), place.store().name());
     drop(other);
     let error = Repository::open(&place).map(drop).unwrap_err();
     assert!(error.to_string().contains("the connection is refused"), "{port} {address}: {error}");

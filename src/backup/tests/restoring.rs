@@ -103,12 +103,16 @@ fn files_come_back_with_mode_and_time() {
 #[test]
 fn a_folder_is_unpacked_with_its_modes() {
     let rig = Rig::new();
-    rig.backup(&Rig::good()).unwrap();
+    let mut source = Rig::good();
+    let (strange, mtime) = ("b/d\ne'$(x)", source.files["a.jpg"].1);
+    source.files.insert(strange.into(), (noise(11, 5), mtime));
+    rig.backup(&source).unwrap();
     let dir = tempfile::tempdir().unwrap();
     opened(&rig).unpack("files/folders", dir.path()).unwrap();
     let mode = |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().mode() & 0o7777;
     assert_eq!(mode("a.jpg"), 0o640);
     assert_eq!(std::fs::read(dir.path().join("b/c.jpg")).unwrap(), noise(10, 3));
+    assert_eq!(std::fs::read(dir.path().join(strange)).unwrap(), noise(11, 5));
     assert!(opened(&rig).unpack("files/folders", dir.path()).is_err(), "nothing is overwritten");
 }
 

@@ -247,14 +247,19 @@ fn report(
     let now = Timestamp::now();
     let mut told = Vec::new();
     for (client, end) in ends {
+        let before = State::read(&fleet.state_dir(), client);
+        // Also one that could not be done has had its turn: `--oldest` goes on with others.
+        let kept = State::change(&fleet.state_dir(), client, |state| match end {
+            End::Proved(proved) => state.proved_as(proved, now),
+            End::NotDone { interrupted, .. } if !interrupted => state.tried = Some(now.to_string()),
+            End::NotDone { .. } => {}
+        });
+        if let Err(error) = kept {
+            app.tell(&format!("warning: {client}: this proof is not remembered: {error}\n"));
+        }
         match end {
             End::Proved(proved) => {
                 failed += usize::from(!proved.ok());
-                let before = State::read(&fleet.state_dir(), client);
-                let kept = State::change(&fleet.state_dir(), client, |state| state.proved_as(proved, now));
-                if let Err(error) = kept {
-                    app.tell(&format!("warning: {client}: this proof is not remembered: {error}\n"));
-                }
                 told.push(Proof { client: client.clone(), before: before.disproof });
             }
             End::NotDone { refused: true, .. } => refused += 1,

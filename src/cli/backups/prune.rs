@@ -61,7 +61,7 @@ fn one(fleet: &Fleet, vault: &Vault, client: &Client, dry_run: bool) -> anyhow::
     let work = || -> Result<retention::Pruned, BackupError> {
         let _held = if dry_run { None } else { Some(place.lock()?) };
         let repository = Repository::open(&place)?;
-        let state = State::read(&fleet.state_dir(), name);
+        let state = State::known(&fleet.state_dir(), name)?;
         let plan = retention::plan(&repository, &client.backup.keep, state.proved(), jiff::Timestamp::now())?;
         if !dry_run {
             retention::carry_out(&repository, &plan)?;

@@ -6,7 +6,7 @@ use super::super::App;
 use super::super::context::Fleet;
 use super::super::repositories::{self, explained};
 use super::super::targets::Targets;
-use crate::backup::{self, Depth, Repository};
+use crate::backup::{self, Depth, Repository, Verified};
 use crate::event::ExitKind;
 use crate::ui::Role;
 
@@ -52,24 +52,33 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         (false, None) => Depth::Structure,
     };
     let vault = fleet.vault()?;
-    let mut exit = ExitKind::Ok;
+    let (mut exit, mut damaged) = (ExitKind::Ok, false);
     for client in clients {
         let name = client.name.as_str();
         let checked = repositories::place(&fleet, &vault, client).and_then(|place| {
-            let verified = || backup::verify(Repository::open(&place)?, depth);
-            verified().map_err(|error| explained(error, name))
+            let repository = Repository::open(&place).map_err(|error| explained(error, name))?;
+            Ok(backup::verify(repository, depth))
         });
-        let (snapshots, damage, remarks) = match checked {
-            Ok(found) => (found.snapshots, found.damage, found.remarks),
-            Err(error) => (0, vec![error.to_string()], Vec::new()),
+        // One that cannot be opened is not damaged for that: the key may be another's, the storage away.
+        let (found, error) = match checked {
+            Ok(Ok(found)) => (found, None),
+            Ok(Err(error)) => (Verified { damage: vec![error.to_string()], ..Verified::default() }, None),
+            Err(error) => (Verified::default(), Some(error)),
         };
-        if !damage.is_empty() {
+        let Verified { snapshots, damage, remarks } = found;
+        if error.is_some() || !damage.is_empty() {
             exit = ExitKind::ClientFailed;
         }
+        damaged |= !damage.is_empty();
         if app.global.json {
             let record = json!({ "schema": "fleet.verify/1", "client": name, "snapshots": snapshots,
-                "ok": damage.is_empty(), "damage": damage, "remarks": remarks });
+                "ok": error.is_none() && damage.is_empty(), "damage": damage, "remarks": remarks,
+                "error": error.as_ref().map(ToString::to_string) });
             app.out(&record.to_string())?;
+            continue;
+        }
+        if let Some(error) = error {
+            app.error(&error.context(format!("{name}: not verified")));
             continue;
         }
         let (role, word) = if damage.is_empty() { (Role::Good, "well") } else { (Role::Bad, "damaged") };
@@ -78,7 +87,7 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
             app.out(&format!("  {line}"))?;
         }
     }
-    if exit != ExitKind::Ok {
+    if damaged {
         app.tell("hint: a new `fleet backup` stores again what is missing; keep the damaged repository until it is verified\n");
     }
     Ok(exit)
