@@ -65,7 +65,9 @@ fn an_update_tells_what_the_application_reports_and_each_deploy_once() {
         lost.outcome(&host.name, "changed");
         assert_eq!(host.exec("geoclic", "api", "printenv SENTRY_RELEASE").stdout.trim(), version);
     }
-    assert_eq!(before, [one, two], "they arrived, and nobody heard so");
+    let mut both = [one, two];
+    both.sort_unstable();
+    assert_eq!(before, both, "they arrived, and nobody heard so");
     let next = fleet.run(&["update", "--all", "--yes", "--json"]).expect(0);
     for client in [one, two] {
         next.outcome(client, "unchanged");

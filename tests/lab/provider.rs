@@ -106,7 +106,7 @@ fn a_client_whose_database_is_at_a_provider_serves_migrates_and_is_saved() {
     let rows = shown["manifest"]["database"]["rows"].to_string();
     assert!(rows.contains("sites") && rows.contains("users"), "{rows}");
 
-    // One more migration: a backup first, and nothing of the database changes hands.
+    // One more migration waits for a backup.
     fleet.write("app/migrations/004_ville.sql", "ALTER TABLE sites ADD COLUMN ville text;\n");
     let ran = fleet.run(&["update", client, "--yes", "--json"]).expect(0);
     ran.outcome(client, "changed");
@@ -117,7 +117,7 @@ fn a_client_whose_database_is_at_a_provider_serves_migrates_and_is_saved() {
     assert_eq!(list.len(), 2, "{list:?}");
     assert_eq!(list[0]["migration"], "003_mfa.sql", "as it was before: {}", list[0]);
 
-    // Into a database of the provider's, by hand, as the docs say.
+    // No restore replaces a database that is not the client's host's. Its dump goes into one beside it.
     fleet.run(&["restore", client, "--yes"]).expect(3);
     let dump = fleet.path("neopro.dump");
     let mut command = fleet.command(&["backups", "dump", client, "database/postgres.dump"]);
@@ -125,9 +125,17 @@ fn a_client_whose_database_is_at_a_provider_serves_migrates_and_is_saved() {
     assert!(command.status().expect("fleet runs").success());
     provider.psql("postgres", "create database again");
     docker(&["cp", dump.to_str().expect("a path"), &format!("{}:/tmp/again.dump", provider.names[0])]);
-    let words = ["pg_restore", "--no-owner", "--exit-on-error", "-d", "again", "/tmp/again.dump"];
+    let words = "pg_restore --no-owner --exit-on-error --single-transaction -d again /tmp/again.dump";
+    let words: Vec<&str> = words.split(' ').collect();
     docker(&[&["exec", "-u", "postgres", &provider.names[0]], &words[..]].concat());
     assert_eq!(provider.psql("again", "select name from sites"), "Gymnase de l'Étoile");
+
+    // The server burns down: another one serves the same data, which was never on it.
+    lab().script(&["replace", client]);
+    let words = ["restore", client, "--to-new-host", "--new-host-key", "--yes", "--json"];
+    fleet.run(&words).expect(0).outcome(client, "changed");
+    assert_eq!(get(&host, "/health").json()["status"], "healthy");
+    assert!(get(&host, "/api/sites").body.contains("Gymnase de l'Étoile"));
 
     // A client who leaves: the host is cleared after a last backup, the provider's database is not.
     fleet.run(&["remove", client, "--purge", "--yes"]).expect(0);
