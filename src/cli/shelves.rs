@@ -7,13 +7,13 @@ use tokio::sync::Semaphore;
 use super::assemble::RunInfo;
 use super::context::Fleet;
 use super::repositories;
-use crate::backup::{Shelf, State, Store, Throttle};
+use crate::backup::{Shelf, State, Throttle};
 use crate::engine::{Job, Stock, Surveyed};
 use crate::event::{Fault, Outcome, PLANNING};
 use crate::hint;
 use crate::plan::hooks::Hooks;
 use crate::plan::{Stage, saved_first};
-use crate::registry::Client;
+use crate::registry::{Client, Storage};
 use crate::stack::Stack;
 use crate::vault::Vault;
 
@@ -27,10 +27,9 @@ pub fn before_migrations(fleet: &Fleet, client: &Client, stack: &Stack) -> Optio
 
 /// Whether this machine makes backups of a client, as far as can be said without asking anybody.
 fn backed_up(fleet: &Fleet, client: &Client) -> bool {
-    let name = client.name.as_str();
-    let remembered = State::read(&fleet.state_dir(), name).last.is_some();
-    remembered
-        || matches!(repositories::store(fleet, name), Ok(store @ Store::Folder(_)) if store.exists().unwrap_or(false))
+    State::read(&fleet.state_dir(), client.name.as_str()).last.is_some()
+        || (matches!(fleet.registry.fleet.backup.repository, Storage::Folder(_))
+            && repositories::may_be(fleet, client))
 }
 
 /// Makes backups of clients for one run: all of them share a throttle.
@@ -78,28 +77,26 @@ pub fn provide(
             && stages.iter().any(|stage| matches!(stage, Stage::Rollout | Stage::Migrate))
             && saved_first(desired, &host.facts)
     };
-    let (waiting, ready): (Vec<Surveyed>, _) = std::mem::take(hosts).into_iter().partition(waits);
-    *hosts = ready;
-    if waiting.is_empty() {
-        return Vec::new();
-    }
-    let shelves = Shelves::new(fleet, info);
-    let mut without = Vec::new();
-    for mut host in waiting {
-        let client = clients.iter().find(|client| client.name.as_str() == host.job.target.name);
-        let made = match &shelves {
-            Ok(shelves) => {
-                client.map(|client| shelves.save(client)).transpose().map_err(|error| refused(&error))
+    let (mut shelves, mut without) = (None, Vec::new());
+    // Their order is that of the plan and its waves.
+    for mut host in std::mem::take(hosts) {
+        if waits(&host) {
+            let client = clients.iter().find(|client| client.name.as_str() == host.job.target.name);
+            let made = match shelves.get_or_insert_with(|| Shelves::new(fleet, info)) {
+                Ok(shelves) => {
+                    client.map(|client| shelves.save(client)).transpose().map_err(|error| refused(&error))
+                }
+                Err(error) => Err(refused(error)),
+            };
+            match made {
+                Ok(shelf) => host.job.stock = shelf.map(|shelf| Arc::new(shelf) as Arc<dyn Stock>),
+                Err(outcome) => {
+                    without.push((host, outcome));
+                    continue;
+                }
             }
-            Err(error) => Err(refused(error)),
-        };
-        match made {
-            Ok(shelf) => {
-                host.job.stock = shelf.map(|shelf| Arc::new(shelf) as Arc<dyn Stock>);
-                hosts.push(host);
-            }
-            Err(outcome) => without.push((host, outcome)),
         }
+        hosts.push(host);
     }
     without
 }
