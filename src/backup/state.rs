@@ -80,8 +80,7 @@ impl State {
     /// `dir` is the fleet directory's `.fleet`. What cannot be read is as good as nothing.
     #[must_use]
     pub fn read(dir: &Path, client: &str) -> State {
-        let bytes = fs_atomic::read_optional(&path(dir, client)).ok().flatten();
-        bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+        State::known(dir, client).unwrap_or_default()
     }
 
     /// The same where a damaged file must not pass for none.

@@ -65,9 +65,7 @@ impl Line {
             progress: Arc::clone(&self.progress),
         })
     }
-}
 
-impl Line {
     /// The next piece; nothing at the end. For a thread that may wait.
     pub(super) fn next(&self, pieces: &mut mpsc::Receiver<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
         let next = async { tokio::time::timeout(self.silence, pieces.recv()).await };

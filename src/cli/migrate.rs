@@ -17,8 +17,7 @@ use crate::ui::{Cell, Column, Role, Table};
 ///
 /// Each runs in one transaction and is recorded with its hash in the client's own database; a dump
 /// is taken first, and a backup of a client who has backups. One that was edited after it was applied
-/// is refused. `fleet update` applies
-/// pending migrations too.
+/// is refused. `fleet update` applies pending migrations too.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   fleet migrate --status --all

@@ -1,23 +1,17 @@
 //! A pulled backup is restored in a container on the operator's machine, which reaches nothing and ends with fleet.
 
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::kit::{Fleet, eventually, mirror, town};
-
-fn docker(words: &[&str]) -> (bool, String) {
-    let output = Command::new("docker").args(words).output().expect("docker runs");
-    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
-}
+use super::kit::{Fleet, docker, eventually, mirror, town};
 
 /// The container of the proof that runs.
 fn container(fleet: &Fleet) -> Option<String> {
     let names = std::fs::read_dir(fleet.path(".fleet/prove")).ok()?.flatten();
     let ids = names.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".lock").map(str::to_owned));
     let names = ids.map(|id| format!("fleet-prove-{id}"));
-    names.into_iter().find(|name| docker(&["inspect", name]).0)
+    names.into_iter().find(|name| docker(&["inspect", name]).status.success())
 }
 
 #[test]
@@ -46,7 +40,7 @@ fn a_backup_is_proved_in_a_container_that_reaches_nothing() {
         proof = container(&fleet).ok_or("not yet")?;
         Ok(())
     });
-    let inspected: Value = serde_json::from_str(&docker(&["inspect", &proof]).1).expect("JSON");
+    let inspected: Value = serde_json::from_slice(&docker(&["inspect", &proof]).stdout).expect("JSON");
     let (host, config) = (&inspected[0]["HostConfig"], &inspected[0]["Config"]);
     assert_eq!((&host["NetworkMode"], &host["CapDrop"]), (&json!("none"), &json!(["ALL"])), "{host:#}");
     assert_eq!(
@@ -56,8 +50,10 @@ fn a_backup_is_proved_in_a_container_that_reaches_nothing() {
     assert!(host["SecurityOpt"].to_string().contains("no-new-privileges"), "{host:#}");
     child.kill().expect("it runs");
     child.wait().expect("it ended");
-    eventually("its container is gone", Duration::from_secs(60), || match docker(&["inspect", &proof]).0 {
-        true => Err(format!("{proof} is still there")),
-        false => Ok(()),
+    eventually("its container is gone", Duration::from_secs(60), || {
+        match docker(&["inspect", &proof]).status.success() {
+            true => Err(format!("{proof} is still there")),
+            false => Ok(()),
+        }
     });
 }

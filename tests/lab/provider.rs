@@ -1,10 +1,9 @@
 //! The built-in stack `neopro`, whose PostgreSQL and Redis are at a provider: two containers beside the lab's hosts.
 
 use std::path::Path;
-use std::process::Command;
 
 use super::kit::fleet::copy_tree;
-use super::kit::{Fleet, get, lab, mirror, post};
+use super::kit::{Fleet, docker, get, lab, mirror, post};
 
 /// Holds quotes of the shell, of SQL and of URLs.
 const PASSWORD: &str = "p%27o%22i%24s%3Bon";
@@ -14,12 +13,13 @@ const PLAIN: &str = "p'o\"i$s;on";
 struct Provider {
     /// Names of the containers.
     names: [String; 2],
-    pub database: String,
-    pub redis: String,
+    database: String,
+    redis: String,
 }
 
-fn docker(words: &[&str]) -> String {
-    let output = Command::new("docker").args(words).output().expect("docker runs");
+/// What docker says when it did as it was told.
+fn done(words: &[&str]) -> String {
+    let output = docker(words);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "docker {}: {said}", words.join(" "));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -32,11 +32,11 @@ impl Provider {
         let label = format!("fleet-lab={lab}");
         let secret = format!("POSTGRES_PASSWORD={PLAIN}");
         let start = |name: &str, image: &str, address: &str, more: &[&str]| {
-            let _ = Command::new("docker").args(["rm", "-fv", name]).output();
+            docker(&["rm", "-fv", name]);
             let image = format!("{}/library/{image}", mirror());
             // Beside the addresses of hosts, which are fixed.
             let net = ["run", "-d", "--name", name, "--network", lab, "--ip", address, "--label", &label];
-            docker(&[&net[..], &["-e", &secret, &image], more].concat());
+            done(&[&net[..], &["-e", &secret, &image], more].concat());
         };
         let prefix = lab_prefix();
         let [database, redis] = [format!("{prefix}.2.250"), format!("{prefix}.2.251")];
@@ -50,13 +50,13 @@ impl Provider {
     }
 
     fn psql(&self, database: &str, sql: &str) -> String {
-        docker(&["exec", "-u", "postgres", &self.names[0], "psql", "-d", database, "-AtXqc", sql])
+        done(&["exec", "-u", "postgres", &self.names[0], "psql", "-d", database, "-AtXqc", sql])
     }
 }
 
 impl Drop for Provider {
     fn drop(&mut self) {
-        let _ = Command::new("docker").args(["rm", "-fv"]).args(&self.names).output();
+        docker(&["rm", "-fv", &self.names[0], &self.names[1]]);
     }
 }
 
@@ -124,10 +124,10 @@ fn a_client_whose_database_is_at_a_provider_serves_migrates_and_is_saved() {
     command.stdout(std::fs::File::create(&dump).expect("a file"));
     assert!(command.status().expect("fleet runs").success());
     provider.psql("postgres", "create database again");
-    docker(&["cp", dump.to_str().expect("a path"), &format!("{}:/tmp/again.dump", provider.names[0])]);
+    done(&["cp", dump.to_str().expect("a path"), &format!("{}:/tmp/again.dump", provider.names[0])]);
     let words = "pg_restore --no-owner --exit-on-error --single-transaction -d again /tmp/again.dump";
     let words: Vec<&str> = words.split(' ').collect();
-    docker(&[&["exec", "-u", "postgres", &provider.names[0]], &words[..]].concat());
+    done(&[&["exec", "-u", "postgres", &provider.names[0]], &words[..]].concat());
     assert_eq!(provider.psql("again", "select name from sites"), "Gymnase de l'Étoile");
 
     // The server burns down: another one serves the same data, which was never on it.

@@ -99,15 +99,14 @@ impl State {
         let body: Json = serde_json::from_str(&request.body).unwrap_or_default();
         let path = request.path().replace("%40", "@");
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let state = self;
         match (request.method(), parts.as_slice()) {
             ("GET", ["api", "0"]) => {
                 (200, json!({ "version": "0", "auth": { "scopes": ["project:releases"] } }), none())
             }
             ("POST", ["api", "0", "organizations", ORG, "releases"]) => {
                 let version = body["version"].as_str().unwrap().to_owned();
-                let is_new = !state.releases.contains_key(&version);
-                let release = state.releases.entry(version.clone()).or_default();
+                let is_new = !self.releases.contains_key(&version);
+                let release = self.releases.entry(version.clone()).or_default();
                 for project in body["projects"].as_array().unwrap() {
                     let project = project.as_str().unwrap().to_owned();
                     if !release.projects.contains(&project) {
@@ -118,7 +117,7 @@ impl State {
                 (if is_new { 201 } else { 208 }, shown(&version, release), none())
             }
             (method, ["api", "0", "organizations", ORG, "releases", version]) => {
-                let Some(release) = state.releases.get_mut(*version) else { return unknown() };
+                let Some(release) = self.releases.get_mut(*version) else { return unknown() };
                 if method == "PUT" {
                     take(release, &body);
                 }
@@ -128,7 +127,7 @@ impl State {
                 (200, json!({}), none())
             }
             ("POST", ["api", "0", "organizations", ORG, "releases", version, "deploys"]) => {
-                let Some(release) = state.releases.get_mut(*version) else { return unknown() };
+                let Some(release) = self.releases.get_mut(*version) else { return unknown() };
                 // As Sentry: each is another one, whatever was told before.
                 let mut deploy = body.clone();
                 deploy["id"] = (release.deploys.len() + 1).to_string().into();
@@ -136,7 +135,7 @@ impl State {
                 (201, deploy, none())
             }
             ("GET", ["api", "0", "organizations", ORG, "releases", version, "deploys"]) => {
-                let Some(release) = state.releases.get(*version) else { return unknown() };
+                let Some(release) = self.releases.get(*version) else { return unknown() };
                 let page: usize = request
                     .query()
                     .split("cursor=")
@@ -150,8 +149,7 @@ impl State {
                 let link = |rel: &str, results: bool, page: usize| {
                     let cursor = format!("{PAGE}:{page}:0");
                     format!(
-                        "<{}{}?cursor={cursor}>; rel=\"{rel}\"; results=\"{results}\"; cursor=\"{cursor}\"",
-                        origin,
+                        "<{origin}{}?cursor={cursor}>; rel=\"{rel}\"; results=\"{results}\"; cursor=\"{cursor}\"",
                         request.path()
                     )
                 };
@@ -164,11 +162,11 @@ impl State {
             }
             ("GET", ["api", "0", "organizations", ORG, "monitors"]) => {
                 let list: Vec<Json> =
-                    state.monitors.iter().map(|(slug, status)| monitor(slug, status)).collect();
+                    self.monitors.iter().map(|(slug, status)| monitor(slug, status)).collect();
                 (200, list.into(), none())
             }
             ("PUT", ["api", "0", "organizations", ORG, "monitors", slug]) => {
-                let Some(known) = state.monitors.get_mut(*slug) else { return unknown() };
+                let Some(known) = self.monitors.get_mut(*slug) else { return unknown() };
                 if let Some(status) = body["status"].as_str() {
                     status.clone_into(known);
                 }

@@ -57,12 +57,13 @@ pub fn run(app: &App, args: &Args) -> anyhow::Result<ExitKind> {
         let name = client.name.as_str();
         let checked = repositories::place(&fleet, &vault, client).and_then(|place| {
             let repository = Repository::open(&place).map_err(|error| explained(error, name))?;
-            Ok(backup::verify(repository, depth))
+            let found = backup::verify(repository, depth);
+            Ok(found
+                .unwrap_or_else(|error| Verified { damage: vec![error.to_string()], ..Verified::default() }))
         });
         // One that cannot be opened is not damaged for that: the key may be another's, the storage away.
         let (found, error) = match checked {
-            Ok(Ok(found)) => (found, None),
-            Ok(Err(error)) => (Verified { damage: vec![error.to_string()], ..Verified::default() }, None),
+            Ok(found) => (found, None),
             Err(error) => (Verified::default(), Some(error)),
         };
         let Verified { snapshots, damage, remarks } = found;

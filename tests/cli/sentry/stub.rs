@@ -84,13 +84,12 @@ impl State {
     }
 
     fn of(&mut self, request: &Request) -> (u16, Value) {
-        let state = self;
         let header = |name: &str| request.header(name).unwrap_or_default();
         let path = request.path();
         let steps: Vec<&str> = path.trim_matches('/').split('/').collect();
         let unknown = (404, json!({ "detail": "The requested resource does not exist" }));
         if let ["api", number, "envelope"] = steps.as_slice() {
-            return state.take(number, &request.body, header("x-sentry-auth"));
+            return self.take(number, &request.body, header("x-sentry-auth"));
         }
         if let ["api", "0"] = steps.as_slice() {
             return (200, json!({ "version": "0", "auth": null, "user": null }));
@@ -102,47 +101,47 @@ impl State {
         match (request.method(), steps.as_slice()) {
             ("GET", ["api", "0", "organizations", "geoclic", "teams"]) => {
                 let team = |slug: &String| json!({ "id": "1", "slug": slug, "name": slug });
-                (200, state.teams.iter().map(team).collect())
+                (200, self.teams.iter().map(team).collect())
             }
             ("GET", ["api", "0", "organizations", "geoclic", "projects"]) => {
-                (200, state.projects.iter().map(|(slug, number, _)| project(slug, *number)).collect())
+                (200, self.projects.iter().map(|(slug, number, _)| project(slug, *number)).collect())
             }
             ("POST", ["api", "0", "teams", "geoclic", team, "projects"])
-                if state.teams.iter().any(|one| one == team) =>
+                if self.teams.iter().any(|one| one == team) =>
             {
                 let (slug, number) =
-                    (json["slug"].as_str().unwrap().to_owned(), 40 + state.projects.len() as u64);
+                    (json["slug"].as_str().unwrap().to_owned(), 40 + self.projects.len() as u64);
                 // Sentry makes a first key by itself.
                 let keys = vec![key(header("host"), "5717c0de", "Default", number)];
-                state.projects.push((slug.clone(), number, keys));
+                self.projects.push((slug.clone(), number, keys));
                 (201, project(&slug, number))
             }
             (_, ["api", "0", "projects", "geoclic", slug, rest @ ..]) => {
-                let Some(at) = state
+                let Some(at) = self
                     .projects
                     .iter()
                     .position(|(known, number, _)| known == slug || number.to_string() == *slug)
                 else {
                     return unknown;
                 };
-                let (slug, number, keys) = state.projects[at].clone();
+                let (slug, number, keys) = self.projects[at].clone();
                 match (request.method(), rest) {
                     ("GET", []) => (200, project(&slug, number)),
                     ("GET", ["keys"]) => (200, keys.into()),
                     ("POST", ["keys"]) => {
                         let key = key(header("host"), "feedc0de", json["name"].as_str().unwrap(), number);
-                        state.projects[at].2.push(key.clone());
+                        self.projects[at].2.push(key.clone());
                         (201, key)
                     }
                     ("GET", ["events"]) => {
-                        let list = state
+                        let list = self
                             .events
                             .iter()
                             .rev()
                             .filter(|event| event["projectID"] == number.to_string().as_str());
                         (200, list.cloned().collect())
                     }
-                    ("GET", ["events", id]) => state
+                    ("GET", ["events", id]) => self
                         .events
                         .iter()
                         .find(|event| event["id"] == *id)

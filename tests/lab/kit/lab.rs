@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use super::Host;
@@ -85,4 +85,9 @@ impl Lab {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "scripts/lab.sh {words:?} failed:\n{said}");
     }
+}
+
+/// `docker WORDS` on this machine, whose engine holds the lab.
+pub fn docker(words: &[&str]) -> Output {
+    Command::new("docker").args(words).output().expect("docker runs")
 }

@@ -13,7 +13,7 @@ pub use figure::figure;
 pub use fleet::{Fleet, Ran};
 pub use host::Host;
 pub use https::{get, post, serial, tcp_open};
-pub use lab::lab;
+pub use lab::{docker, lab};
 pub use load::{Load, Met};
 pub use street::{mirror, street};
 pub use town::{Town, TownGuard, town};

@@ -2,11 +2,10 @@
 //! waves, load.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::fleet::copy_tree;
-use super::{Fleet, Host, Ran, lab};
+use super::{Fleet, Host, Ran, docker, lab};
 
 /// Hosts of the lab from this number on.
 const FIRST: usize = 5;
@@ -37,10 +36,7 @@ pub fn street() -> StreetGuard {
 
 /// The lab's registry mirror, as this machine's own engine reaches it: over loopback it needs no TLS.
 pub fn mirror() -> String {
-    let output = Command::new("docker")
-        .args(["port", &format!("{}-infra", lab().name), "5000/tcp"])
-        .output()
-        .expect("docker runs");
+    let output = docker(&["port", &format!("{}-infra", lab().name), "5000/tcp"]);
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines().find(|line| line.starts_with("127.0.0.1:")).expect("the mirror's port").to_owned()
 }
